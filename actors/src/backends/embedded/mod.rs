@@ -1,0 +1,1 @@
+//! Embedded backends: SQLite in one data directory, directory and bus in process.

@@ -1,0 +1,2 @@
+//! Backends of the four ports.
+pub mod embedded;

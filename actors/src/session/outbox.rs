@@ -1,0 +1,1 @@
+//! The bounded queue of frames that wait for one socket.

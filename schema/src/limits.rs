@@ -1,0 +1,124 @@
+//! Every fixed bound of the system, in one place, with the reason for its size.
+//!
+//! What an operator may change (rates, spam rules, socket caps) is in the server's settings, with defaults from here.
+
+use std::time::Duration;
+
+/// Lengths of texts.
+pub mod text {
+    /// A message, in characters after trimming (both frozen dialects).
+    pub const CONTENT_MAX_CHARS: usize = 4096;
+    /// A message as typed, in bytes: 4,096 characters of four bytes, and as much again for outer blanks.
+    pub const CONTENT_MAX_BYTES: usize = 32 * 1024;
+    /// Usernames of the rooms dialect.
+    pub const ROOMS_USERNAME_MIN_CHARS: usize = 2;
+    pub const ROOMS_USERNAME_MAX_CHARS: usize = 30;
+    /// Names of accounts.
+    pub const ACCOUNT_NAME_MIN_CHARS: usize = 3;
+    pub const ACCOUNT_NAME_MAX_CHARS: usize = 64;
+    /// Public rooms.
+    pub const ROOM_NAME_MIN_CHARS: usize = 3;
+    pub const ROOM_NAME_MAX_CHARS: usize = 50;
+    /// Groups and display names.
+    pub const GROUP_NAME_MAX_CHARS: usize = 100;
+    pub const DISPLAY_NAME_MAX_CHARS: usize = 64;
+    /// Passwords, in bytes: longer ones only cost hashing time.
+    pub const PASSWORD_MAX_BYTES: usize = 1024;
+    pub const PASSWORD_MIN_CHARS: usize = 6;
+    /// Request ids of the native protocol, in bytes.
+    pub const REQUEST_ID_MAX_BYTES: usize = 64;
+}
+
+/// Sockets and frames.
+pub mod socket {
+    use super::Duration;
+    /// Largest reassembled and inflated message from a client, bytes (rooms dialect; 1009 beyond).
+    pub const MESSAGE_MAX_BYTES: usize = 64 * 1024;
+    /// Smallest message worth compressing, bytes.
+    pub const COMPRESS_MIN_BYTES: usize = 1024;
+    /// LZ77 window of compressed frames, bits: one compressed frame serves every recipient.
+    pub const COMPRESS_WINDOW_BITS: u8 = 10;
+    /// Continuation frames of one message: endless tiny fragments end here.
+    pub const FRAGMENTS_MAX: usize = 1024;
+    /// Bytes that may wait for one slow reader before the ladder begins.
+    pub const OUTBOX_MAX_BYTES: usize = 512 * 1024;
+    /// Frames that may wait for one slow reader: bounds the queue of tiny frames.
+    pub const OUTBOX_MAX_FRAMES: usize = 8192;
+    /// Most bytes and frames put into one gathered write.
+    pub const WRITE_MAX_BYTES: usize = 256 * 1024;
+    pub const WRITE_MAX_FRAMES: usize = 256;
+    pub const PING_INTERVAL: Duration = Duration::from_secs(30);
+    /// After a delivery to a messenger socket the server pings within this time, at most this often.
+    pub const DELIVERY_PING_INTERVAL: Duration = Duration::from_secs(1);
+    /// A native socket that hasn't said hello, and a rooms socket that hasn't authenticated.
+    pub const NATIVE_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+    pub const ROOMS_AUTH_TIMEOUT: Duration = Duration::from_secs(60);
+    /// How long a closing handshake or the last writes may take.
+    pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+    /// Frames of one socket that wait for the answer of an earlier command; reading stops beyond.
+    pub const INBOUND_MAX_WAITING: usize = 64;
+    /// Sends of one socket without an answer yet; reading stops beyond.
+    pub const UNANSWERED_MAX: usize = 1024;
+    /// Control frames and empty fragments per second and socket before it is closed (flood).
+    pub const CONTROL_FRAMES_MAX_PER_S: u32 = 200;
+}
+
+/// Conversations.
+pub mod conversation {
+    use super::Duration;
+    /// Recent events that an active conversation keeps, for joining and resuming without the store.
+    pub const RECENT_MAX_EVENTS: usize = 256;
+    pub const RECENT_MAX_BYTES: usize = 512 * 1024;
+    /// Events that wait for the write in flight; beyond it a sender hears 'retry later'.
+    pub const PENDING_MAX: usize = 4096;
+    /// Longest replay; a client further behind gets a `gap` and pages the history.
+    pub const REPLAY_MAX_EVENTS: u64 = 1000;
+    /// Page size of the history.
+    pub const PAGE_MAX: usize = 200;
+    pub const PAGE_DEFAULT: usize = 50;
+    /// `message_history` of the rooms dialect.
+    pub const ROOMS_HISTORY_EVENTS: usize = 20;
+    /// Names in `room_joined`.
+    pub const ROOMS_MEMBERS_SHOWN: usize = 200;
+    /// Listeners beyond which joins, leaves and typing aren't announced (default).
+    pub const ANNOUNCE_MAX_LISTENERS: usize = 500;
+    pub const MEMBERS_MAX: usize = 100_000;
+    pub const TYPING_LAPSE: Duration = Duration::from_secs(3);
+    pub const TYPISTS_MAX: usize = 64;
+    /// An idle conversation (nobody listens, nothing in flight) sleeps after this time.
+    pub const IDLE_BEFORE_SLEEP: Duration = Duration::from_secs(60);
+    /// Own messages may be edited for this long in the rooms dialect.
+    pub const ROOMS_EDIT_WINDOW: Duration = Duration::from_secs(5 * 60);
+    /// How far in the future a message id may be.
+    pub const MESSAGE_ID_AHEAD_MAX: Duration = Duration::from_secs(10 * 60);
+}
+
+/// Users.
+pub mod user {
+    /// Conversations that one user may be a member of.
+    pub const CONVERSATIONS_MAX: usize = 2_000;
+    /// Conversations listed in one page of `welcome`.
+    pub const WELCOME_PAGE: usize = 500;
+    /// Active rooms created per user.
+    pub const ACTIVE_ROOMS_MAX: usize = 10;
+    /// Own recent message ids that a guest's socket may edit or delete.
+    pub const GUEST_OWN_MAX: usize = 1024;
+    /// Users that one socket may watch besides those it shares a chat with.
+    pub const WATCHED_MAX: usize = 1000;
+}
+
+/// Storage.
+pub mod storage {
+    use super::Duration;
+    /// Events of one grouped append.
+    pub const GROUP_MAX_EVENTS: usize = 512;
+    /// Appends (conversations) waiting at the storage actor.
+    pub const APPENDS_WAITING_MAX: usize = 8192;
+    /// Reads in flight at one storage actor.
+    pub const READS_IN_FLIGHT_MAX: usize = 64;
+    /// Every wait for a store has this deadline.
+    pub const DEADLINE: Duration = Duration::from_secs(10);
+    /// Cursor moves are gathered for this long.
+    pub const CURSOR_FLUSH: Duration = Duration::from_secs(2);
+    pub const CURSORS_WAITING_MAX: usize = 100_000;
+}
