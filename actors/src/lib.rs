@@ -4,4 +4,6 @@
 
 pub mod backends;
 pub mod ports;
+pub mod protection;
+pub mod runtime;
 pub mod session;
