@@ -37,13 +37,17 @@ impl EncodedEvent {
 
     /// Returns the frame for sockets of this encoding; `None` when the dialect doesn't tell such events.
     pub fn frame(&self, encoding: Encoding) -> Option<Bytes> {
+        self.frame_ref(encoding).cloned()
+    }
+
+    /// Borrows the frame for sockets of this encoding, so that an outbox that holds the event needs no clone to write it.
+    pub fn frame_ref(&self, encoding: Encoding) -> Option<&Bytes> {
         let plain = encoding.dialect as usize * 2;
         let index = plain + usize::from(encoding.compressed);
-        self.frames[index]
-            .get_or_init(|| {
-                let text = encode_event(encoding.dialect, &self.event, self.now_ms)?;
-                Some(frame::text(&text, encoding.compressed))
-            })
-            .clone()
+        let made = self.frames[index].get_or_init(|| {
+            let text = encode_event(encoding.dialect, &self.event, self.now_ms)?;
+            Some(frame::text(&text, encoding.compressed))
+        });
+        made.as_ref()
     }
 }

@@ -3,11 +3,14 @@
 //! Each dialect module turns bytes into typed client frames and typed server frames into bytes; quirks of a dialect stay there.
 //! [`encode_event`] is the one place where an [`Event`] becomes text, so that it happens once per dialect and event.
 
+pub mod deflate;
 pub mod encoded_event;
 pub mod frame;
+pub mod json;
 pub mod messenger;
 pub mod native;
 pub mod rooms;
+pub mod time;
 
 use crate::event::Event;
 
