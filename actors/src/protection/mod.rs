@@ -9,6 +9,7 @@ mod spam;
 use std::time::Duration;
 
 use chinwag_schema::{ids::UserId, wire::Dialect};
+use tokio::time::Instant;
 
 pub use rates::{KeyedRates, Rate, Wait};
 pub use spam::{SpamReason, SpamSettings, tripped};
@@ -48,7 +49,7 @@ impl Default for ProtectionSettings {
     }
 }
 
-/// The rates and spam rules of one node. `now` is monotonic time since any fixed origin, the same for all calls.
+/// The rates and spam rules of one node. `now` is the clock's monotonic time.
 pub struct Protection {
     settings: ProtectionSettings,
     rooms_messages: KeyedRates<UserId>,
@@ -72,7 +73,7 @@ impl Protection {
     }
 
     /// Counts a message (or edit) of this user. `Err` says how long to wait; a refused message counts for nothing else.
-    pub fn message(&self, dialect: Dialect, user: UserId, now: Duration) -> Result<(), Wait> {
+    pub fn message(&self, dialect: Dialect, user: UserId, now: Instant) -> Result<(), Wait> {
         match dialect {
             Dialect::Rooms => self.take(&self.rooms_messages, user, now),
             Dialect::Messenger | Dialect::Native | Dialect::Presence => self.take(&self.messages, user, now),
@@ -80,19 +81,19 @@ impl Protection {
     }
 
     /// Counts a room that this user is about to create.
-    pub fn create_room(&self, user: UserId, now: Duration) -> Result<(), Wait> {
+    pub fn create_room(&self, user: UserId, now: Instant) -> Result<(), Wait> {
         self.take(&self.room_creation, user, now)
     }
 
     /// Counts a command of this user.
-    pub fn command(&self, user: UserId, now: Duration) -> Result<(), Wait> {
+    pub fn command(&self, user: UserId, now: Instant) -> Result<(), Wait> {
         self.take(&self.commands, user, now)
     }
 
     /// Judges a message by the spam rules and remembers it as one of the user's last five when it passes.
     ///
     /// `Err` carries the reasons when at least [`SpamSettings::trips`] rules tripped.
-    pub fn spam(&self, user: UserId, content: &str, now: Duration) -> Result<(), Vec<SpamReason>> {
+    pub fn spam(&self, user: UserId, content: &str, now: Instant) -> Result<(), Vec<SpamReason>> {
         if !self.settings.enabled {
             return Ok(());
         }
@@ -104,7 +105,7 @@ impl Protection {
         &self.settings
     }
 
-    fn take(&self, rates: &KeyedRates<UserId>, user: UserId, now: Duration) -> Result<(), Wait> {
+    fn take(&self, rates: &KeyedRates<UserId>, user: UserId, now: Instant) -> Result<(), Wait> {
         if self.settings.enabled { rates.take(user, now) } else { Ok(()) }
     }
 }
@@ -114,43 +115,45 @@ mod tests {
     use super::*;
 
     const ANN: UserId = UserId(1);
-    const T0: Duration = Duration::from_secs(1000);
 
     #[test]
     fn rooms_messages_block_for_a_minute_and_messenger_ones_only_until_the_window_has_room() {
         let protection = Protection::new(ProtectionSettings::default());
+        let now = Instant::now();
         for _ in 0..10 {
-            protection.message(Dialect::Rooms, ANN, T0).unwrap();
+            protection.message(Dialect::Rooms, ANN, now).unwrap();
         }
-        assert_eq!(protection.message(Dialect::Rooms, ANN, T0), Err(Wait(Duration::from_secs(60))));
+        assert_eq!(protection.message(Dialect::Rooms, ANN, now), Err(Wait(Duration::from_secs(60))));
         for _ in 0..100 {
-            protection.message(Dialect::Messenger, ANN, T0).unwrap();
+            protection.message(Dialect::Messenger, ANN, now).unwrap();
         }
-        assert_eq!(protection.message(Dialect::Messenger, ANN, T0), Err(Wait(Duration::from_secs(1))));
-        assert!(protection.message(Dialect::Messenger, ANN, T0 + Duration::from_secs(1)).is_ok());
-        assert!(protection.message(Dialect::Rooms, UserId(2), T0).is_ok(), "another user is not concerned");
+        assert_eq!(protection.message(Dialect::Messenger, ANN, now), Err(Wait(Duration::from_secs(1))));
+        assert!(protection.message(Dialect::Messenger, ANN, now + Duration::from_secs(1)).is_ok());
+        assert!(protection.message(Dialect::Rooms, UserId(2), now).is_ok(), "another user is not concerned");
     }
 
     #[test]
     fn room_creation_and_commands_have_their_own_rates() {
         let protection = Protection::new(ProtectionSettings::default());
+        let now = Instant::now();
         for _ in 0..5 {
-            protection.create_room(ANN, T0).unwrap();
+            protection.create_room(ANN, now).unwrap();
         }
-        assert_eq!(protection.create_room(ANN, T0), Err(Wait(Duration::from_secs(3600))));
+        assert_eq!(protection.create_room(ANN, now), Err(Wait(Duration::from_secs(3600))));
         for _ in 0..20 {
-            protection.command(ANN, T0).unwrap();
+            protection.command(ANN, now).unwrap();
         }
-        assert!(protection.command(ANN, T0).is_err());
+        assert!(protection.command(ANN, now).is_err());
     }
 
     #[test]
     fn unlimited_switches_everything_off() {
         let protection = Protection::new(ProtectionSettings { enabled: false, ..Default::default() });
+        let now = Instant::now();
         for _ in 0..1000 {
-            protection.message(Dialect::Rooms, ANN, T0).unwrap();
-            protection.create_room(ANN, T0).unwrap();
-            protection.spam(ANN, "BUY BUY BUY BUY BUY http://bit.ly/x", T0).unwrap();
+            protection.message(Dialect::Rooms, ANN, now).unwrap();
+            protection.create_room(ANN, now).unwrap();
+            protection.spam(ANN, "BUY BUY BUY BUY BUY http://bit.ly/x", now).unwrap();
         }
     }
 

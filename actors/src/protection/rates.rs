@@ -12,6 +12,7 @@ use std::{
 };
 
 use rustc_hash::FxBuildHasher;
+use tokio::time::Instant;
 
 type HashMap<K, V> = std::collections::HashMap<K, V, FxBuildHasher>;
 
@@ -63,23 +64,24 @@ impl Wait {
 #[derive(Default)]
 struct Entry {
     /// Times of the actions within the last period, oldest first; at most `count` of them.
-    times: VecDeque<Duration>,
-    blocked_until: Duration,
+    times: VecDeque<Instant>,
+    blocked_until: Option<Instant>,
 }
 
 impl Entry {
-    fn forget_before(&mut self, rate: Rate, now: Duration) {
+    fn forget_before(&mut self, rate: Rate, now: Instant) {
         while self.times.front().is_some_and(|&time| time + rate.per <= now) {
             self.times.pop_front();
         }
     }
 
-    fn idle(&self, rate: Rate, now: Duration) -> bool {
-        self.blocked_until <= now && self.times.back().is_none_or(|&time| time + rate.per <= now)
+    fn idle(&self, rate: Rate, now: Instant) -> bool {
+        self.blocked_until.is_none_or(|until| until <= now)
+            && self.times.back().is_none_or(|&time| time + rate.per <= now)
     }
 
-    fn last_used(&self) -> Duration {
-        self.times.back().copied().unwrap_or_default().max(self.blocked_until)
+    fn last_used(&self) -> Option<Instant> {
+        self.times.back().copied().max(self.blocked_until)
     }
 }
 
@@ -113,7 +115,7 @@ impl<K: Hash + Eq + Copy> KeyedRates<K> {
     }
 
     /// Counts an action now, or says how long to wait. A refused action isn't counted, but begins the block if there is one.
-    pub fn take(&self, key: K, now: Duration) -> Result<(), Wait> {
+    pub fn take(&self, key: K, now: Instant) -> Result<(), Wait> {
         let mut stripe = self.stripe(&key);
         self.make_room(&mut stripe, &key, now);
         let entry = stripe.entry(key).or_default();
@@ -123,31 +125,31 @@ impl<K: Hash + Eq + Copy> KeyedRates<K> {
             return Ok(());
         }
         let free_in = match entry.times.front() {
-            Some(&oldest) => (oldest + self.rate.per).saturating_sub(now),
+            Some(&oldest) => (oldest + self.rate.per).saturating_duration_since(now),
             None => self.rate.per,
         };
         if self.block.is_zero() {
             return Err(Wait(free_in));
         }
-        entry.blocked_until = now + self.block;
+        entry.blocked_until = Some(now + self.block);
         Err(Wait(self.block.max(free_in)))
     }
 
     /// Says how long [`Self::take`] would refuse, without counting.
-    pub fn peek(&self, key: K, now: Duration) -> Result<(), Wait> {
+    pub fn peek(&self, key: K, now: Instant) -> Result<(), Wait> {
         let mut stripe = self.stripe(&key);
         let Some(entry) = stripe.get_mut(&key) else { return Ok(()) };
         self.wait_of(entry, now)?;
         match entry.times.front() {
             Some(&oldest) if entry.times.len() >= self.rate.count as usize => {
-                Err(Wait((oldest + self.rate.per).saturating_sub(now)))
+                Err(Wait((oldest + self.rate.per).saturating_duration_since(now)))
             }
             _ => Ok(()),
         }
     }
 
     /// Returns how many actions of the last period are counted.
-    pub fn recent(&self, key: K, now: Duration) -> usize {
+    pub fn recent(&self, key: K, now: Instant) -> usize {
         let mut stripe = self.stripe(&key);
         let Some(entry) = stripe.get_mut(&key) else { return 0 };
         entry.forget_before(self.rate, now);
@@ -176,12 +178,15 @@ impl<K: Hash + Eq + Copy> KeyedRates<K> {
         self.len() == 0
     }
 
-    fn wait_of(&self, entry: &mut Entry, now: Duration) -> Result<(), Wait> {
+    fn wait_of(&self, entry: &mut Entry, now: Instant) -> Result<(), Wait> {
         entry.forget_before(self.rate, now);
-        if entry.blocked_until > now { Err(Wait(entry.blocked_until - now)) } else { Ok(()) }
+        match entry.blocked_until {
+            Some(until) if until > now => Err(Wait(until - now)),
+            _ => Ok(()),
+        }
     }
 
-    fn make_room(&self, stripe: &mut HashMap<K, Entry>, key: &K, now: Duration) {
+    fn make_room(&self, stripe: &mut HashMap<K, Entry>, key: &K, now: Instant) {
         if stripe.len() < self.max_keys_per_stripe || stripe.contains_key(key) {
             return;
         }
@@ -213,60 +218,71 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    /// A fake clock: what it says depends on nothing but its argument.
+    fn clock() -> impl Fn(u64) -> Instant {
+        let start = Instant::now();
+        move |seconds| start + s(seconds)
+    }
+
     #[test]
     fn no_period_holds_more_than_the_count() {
+        let at = clock();
         let rates = KeyedRates::new(Rate::new(5, s(3600)), 10);
-        for at in [0, 3000, 3000, 3000, 3000] {
-            rates.take(1, s(at)).unwrap();
+        for seconds in [0, 3000, 3000, 3000, 3000] {
+            rates.take(1, at(seconds)).unwrap();
         }
-        assert_eq!(rates.take(1, s(3500)), Err(Wait(s(100))));
-        rates.take(1, s(3600)).unwrap();
-        assert_eq!(rates.take(1, s(3601)), Err(Wait(s(2999))));
+        assert_eq!(rates.take(1, at(3500)), Err(Wait(s(100))));
+        rates.take(1, at(3600)).unwrap();
+        assert_eq!(rates.take(1, at(3601)), Err(Wait(s(2999))));
     }
 
     #[test]
     fn a_breach_blocks_and_the_block_ends_when_it_said() {
+        let at = clock();
         let rates = KeyedRates::new(Rate::new(2, s(1)), 10).block_for(s(60));
-        rates.take(1, s(0)).unwrap();
-        rates.take(1, s(0)).unwrap();
-        assert_eq!(rates.take(1, s(0)), Err(Wait(s(60))));
-        assert_eq!(rates.take(1, s(30)), Err(Wait(s(30))), "asking again doesn't prolong the block");
-        assert_eq!(rates.take(1, s(60)), Ok(()));
+        rates.take(1, at(0)).unwrap();
+        rates.take(1, at(0)).unwrap();
+        assert_eq!(rates.take(1, at(0)), Err(Wait(s(60))));
+        assert_eq!(rates.take(1, at(30)), Err(Wait(s(30))), "asking again doesn't prolong the block");
+        assert_eq!(rates.take(1, at(60)), Ok(()));
     }
 
     #[test]
     fn memory_is_bounded_and_quiet_keys_go_first() {
+        let at = clock();
         let rates = KeyedRates::new(Rate::new(1, s(1_000_000)), 160);
         for key in 0..10_000u64 {
-            rates.take(key, s(key)).unwrap();
+            rates.take(key, at(key)).unwrap();
         }
         assert!(rates.len() <= 160, "{}", rates.len());
-        assert!(rates.take(9_999, s(10_000)).is_err(), "the newest is still remembered");
-        assert!(rates.take(0, s(10_000)).is_ok(), "the quietest was forgotten");
+        assert!(rates.take(9_999, at(10_000)).is_err(), "the newest is still remembered");
+        assert!(rates.take(0, at(10_000)).is_ok(), "the quietest was forgotten");
     }
 
     #[test]
     fn idle_keys_are_swept_before_busy_ones_are_forgotten() {
+        let at = clock();
         let rates = KeyedRates::new(Rate::new(1, s(10)), 16 * 4);
         for key in 0..64u64 {
-            rates.take(key, s(0)).unwrap();
+            rates.take(key, at(0)).unwrap();
         }
         for key in 100..104u64 {
-            rates.take(key, s(11)).unwrap();
+            rates.take(key, at(11)).unwrap();
         }
         assert!(rates.len() <= 64);
-        assert!((100..104).all(|key| rates.take(key, s(12)).is_err()));
+        assert!((100..104).all(|key| rates.take(key, at(12)).is_err()));
     }
 
     #[test]
     fn undo_and_peek_do_what_they_say() {
+        let at = clock();
         let rates = KeyedRates::new(Rate::new(1, s(10)), 16);
-        assert_eq!(rates.peek(1, s(0)), Ok(()));
-        rates.take(1, s(0)).unwrap();
-        assert_eq!(rates.peek(1, s(4)), Err(Wait(s(6))));
-        assert_eq!(rates.recent(1, s(4)), 1);
+        assert_eq!(rates.peek(1, at(0)), Ok(()));
+        rates.take(1, at(0)).unwrap();
+        assert_eq!(rates.peek(1, at(4)), Err(Wait(s(6))));
+        assert_eq!(rates.recent(1, at(4)), 1);
         rates.undo(1);
-        assert_eq!(rates.peek(1, s(4)), Ok(()));
+        assert_eq!(rates.peek(1, at(4)), Ok(()));
     }
 
     #[test]

@@ -6,10 +6,10 @@ use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::Mutex,
-    time::Duration,
 };
 
 use chinwag_schema::{ids::UserId, limits::text::CONTENT_MAX_CHARS};
+use tokio::time::Instant;
 
 use super::rates::lock;
 
@@ -137,7 +137,7 @@ fn shortened_link(content: &str) -> bool {
 
 struct Digests {
     last: VecDeque<u64>,
-    used_at: Duration,
+    used_at: Instant,
 }
 
 /// Digests of each user's last messages.
@@ -157,7 +157,7 @@ impl Recent {
         settings: &SpamSettings,
         user: UserId,
         content: &str,
-        now: Duration,
+        now: Instant,
     ) -> Result<(), Vec<SpamReason>> {
         let digest = self.hasher.hash_one(content.trim());
         let repeats = lock(&self.users).get(&user).is_some_and(|seen| seen.last.contains(&digest));
@@ -170,7 +170,7 @@ impl Recent {
         Ok(())
     }
 
-    fn remember(&self, user: UserId, digest: u64, now: Duration) {
+    fn remember(&self, user: UserId, digest: u64, now: Instant) {
         let mut users = lock(&self.users);
         if users.len() >= self.max_users && !users.contains_key(&user) {
             forget_older_half(&mut users);
@@ -186,7 +186,7 @@ impl Recent {
 
 /// Makes room at once for many, so that the scan is rare.
 fn forget_older_half(users: &mut HashMap<UserId, Digests>) {
-    let mut times: Vec<Duration> = users.values().map(|seen| seen.used_at).collect();
+    let mut times: Vec<Instant> = users.values().map(|seen| seen.used_at).collect();
     let middle = times.len() / 2;
     let (_, &mut median, _) = times.select_nth_unstable(middle);
     let mut spare = middle + 1;
@@ -199,6 +199,8 @@ fn forget_older_half(users: &mut HashMap<UserId, Digests>) {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn reasons(content: &str) -> Vec<SpamReason> {
@@ -229,9 +231,9 @@ mod tests {
 
     #[test]
     fn two_trips_refuse_and_one_does_not() {
-        let recent = Recent::new(10);
+        let (recent, now) = (Recent::new(10), Instant::now());
         let settings = SpamSettings::default();
-        let judge = |text: &str| recent.judge(&settings, UserId(1), text, Duration::ZERO);
+        let judge = |text: &str| recent.judge(&settings, UserId(1), text, now);
         judge("READ THIS NOW http://x.example").unwrap();
         judge("look at http://bit.ly/x").unwrap();
         assert_eq!(judge("look at http://bit.ly/x"), Err(vec![SpamReason::RepeatedMessage, SpamReason::LinkShortener]));
@@ -252,9 +254,11 @@ mod tests {
 
     #[test]
     fn remembered_users_are_bounded() {
-        let recent = Recent::new(100);
+        let (recent, start) = (Recent::new(100), Instant::now());
         for user in 0..1000 {
-            recent.judge(&SpamSettings::default(), UserId(user), "hello", Duration::from_secs(user as u64)).unwrap();
+            recent
+                .judge(&SpamSettings::default(), UserId(user), "hello", start + Duration::from_secs(user as u64))
+                .unwrap();
         }
         assert!(lock(&recent.users).len() <= 100);
         assert!(lock(&recent.users).contains_key(&UserId(999)));
