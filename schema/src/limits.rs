@@ -122,3 +122,23 @@ pub mod storage {
     pub const CURSOR_FLUSH: Duration = Duration::from_secs(2);
     pub const CURSORS_WAITING_MAX: usize = 100_000;
 }
+
+/// Lists in frames of the native protocol. Together they also keep a reply well below what a socket's queue holds.
+pub mod native {
+    /// Positions named in one `hello` or `resume`.
+    pub const POSITIONS_MAX: usize = 500;
+    /// Users named in one `users`, `presence.watch` or `presence.unwatch`.
+    pub const USERS_MAX: usize = 100;
+    /// `client` of `hello`, in characters.
+    pub const CLIENT_MAX_CHARS: usize = 64;
+    /// `features` of `hello`, how many and how long in bytes.
+    pub const FEATURES_MAX: usize = 32;
+    pub const FEATURE_MAX_BYTES: usize = 64;
+    /// Tokens and tickets, in bytes.
+    pub const TOKEN_MAX_BYTES: usize = 8 * 1024;
+    /// Rooms listed when no limit is given (rooms dialect likewise), and at most.
+    pub const ROOMS_DEFAULT: usize = 20;
+    pub const ROOMS_MAX: usize = 200;
+    /// How long the request id of a `group.create` is remembered.
+    pub const REQUEST_ID_KEPT: std::time::Duration = std::time::Duration::from_secs(10 * 60);
+}
