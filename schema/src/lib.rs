@@ -9,4 +9,5 @@ pub mod ids;
 pub mod limits;
 pub mod model;
 pub mod names;
+pub mod tables;
 pub mod wire;

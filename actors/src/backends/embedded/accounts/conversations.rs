@@ -1,0 +1,165 @@
+//! Conversations, and the two counters that must never go back: reserved snowflake time and terms.
+
+use chinwag_schema::{
+    ids::{ConversationId, UserId},
+    model::{Conversation, ConversationKind, Member, MemberState, Role},
+    tables::sqlite::{conversations, id_reservations, shard_terms},
+};
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+    SqliteConnection,
+};
+
+use super::{super::sql::fault, members};
+use crate::ports::{StoreError, StoreResult, account_store::MemberRow};
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = conversations)]
+pub(super) struct ConversationRow {
+    id: i64,
+    kind: i16,
+    name: Option<String>,
+    created_by: i64,
+    created_at_ms: i64,
+    user_lo: Option<i64>,
+    name_lo: Option<String>,
+    user_hi: Option<i64>,
+    name_hi: Option<String>,
+}
+
+impl ConversationRow {
+    pub(super) fn into_conversation(self) -> StoreResult<Conversation> {
+        let Some(kind) = ConversationKind::from_i16(self.kind) else {
+            return Err(StoreError::Corrupt(format!("conversation {} is of unknown kind {}", self.id, self.kind)));
+        };
+        let member = |user: Option<i64>, name: Option<String>| {
+            Some(Member { user: UserId(user?), name: name?.into() })
+        };
+        let pair = match (member(self.user_lo, self.name_lo), member(self.user_hi, self.name_hi)) {
+            (Some(lo), Some(hi)) => Some([lo, hi]),
+            _ => None,
+        };
+        Ok(Conversation {
+            id: ConversationId(self.id),
+            kind,
+            name: self.name.map(Into::into),
+            created_by: UserId(self.created_by),
+            created_at_ms: self.created_at_ms,
+            pair,
+        })
+    }
+}
+
+pub(super) fn create(conn: &mut SqliteConnection, conversation: &Conversation) -> StoreResult<()> {
+    let (lo, hi) = match &conversation.pair {
+        Some([lo, hi]) => (Some(lo), Some(hi)),
+        None => (None, None),
+    };
+    diesel::insert_into(conversations::table)
+        .values((
+            conversations::id.eq(conversation.id.0),
+            conversations::kind.eq(conversation.kind as i16),
+            conversations::name.eq(conversation.name.as_deref()),
+            conversations::created_by.eq(conversation.created_by.0),
+            conversations::created_at_ms.eq(conversation.created_at_ms),
+            conversations::user_lo.eq(lo.map(|member| member.user.0)),
+            conversations::name_lo.eq(lo.map(|member| &*member.name)),
+            conversations::user_hi.eq(hi.map(|member| member.user.0)),
+            conversations::name_hi.eq(hi.map(|member| &*member.name)),
+        ))
+        .execute(conn)
+        .map(|_| ())
+        .map_err(fault)
+}
+
+pub(super) fn open_direct(conn: &mut SqliteConnection, mut new: Conversation) -> StoreResult<(Conversation, bool)> {
+    let Some(pair) = &mut new.pair else {
+        return Err(StoreError::Corrupt(format!("chat {} has no two users", new.id)));
+    };
+    pair.sort_by_key(|member| member.user);
+    let pair = pair.clone();
+    if let Some(there) = direct_between(conn, pair[0].user, pair[1].user)? {
+        return Ok((there, false));
+    }
+    create(conn, &new)?;
+    for member in pair {
+        members::insert(conn, new.id, &MemberRow { member, role: Role::Member, state: MemberState::Settled })?;
+    }
+    Ok((new, true))
+}
+
+pub(super) fn direct_between(conn: &mut SqliteConnection, a: UserId, b: UserId) -> StoreResult<Option<Conversation>> {
+    found(
+        conversations::table
+            .filter(conversations::kind.eq(ConversationKind::Direct as i16))
+            .filter(conversations::user_lo.eq(a.min(b).0))
+            .filter(conversations::user_hi.eq(a.max(b).0))
+            .select(ConversationRow::as_select())
+            .first(conn),
+    )
+}
+
+pub(super) fn by_id(conn: &mut SqliteConnection, id: ConversationId) -> StoreResult<Option<Conversation>> {
+    found(conversations::table.filter(conversations::id.eq(id.0)).select(ConversationRow::as_select()).first(conn))
+}
+
+pub(super) fn room_by_name(conn: &mut SqliteConnection, name: &str) -> StoreResult<Option<Conversation>> {
+    found(
+        conversations::table
+            .filter(conversations::kind.eq(ConversationKind::Room as i16))
+            .filter(conversations::name.eq(name))
+            .select(ConversationRow::as_select())
+            .first(conn),
+    )
+}
+
+pub(super) fn list_rooms(
+    conn: &mut SqliteConnection,
+    after: ConversationId,
+    limit: usize,
+) -> StoreResult<Vec<Conversation>> {
+    let rows: Vec<ConversationRow> = conversations::table
+        .filter(conversations::kind.eq(ConversationKind::Room as i16))
+        .filter(conversations::id.gt(after.0))
+        .order(conversations::id.asc())
+        .limit(i64::try_from(limit).unwrap_or(i64::MAX))
+        .select(ConversationRow::as_select())
+        .load(conn)
+        .map_err(fault)?;
+    rows.into_iter().map(ConversationRow::into_conversation).collect()
+}
+
+fn found(row: diesel::QueryResult<ConversationRow>) -> StoreResult<Option<Conversation>> {
+    row.optional().map_err(fault)?.map(ConversationRow::into_conversation).transpose()
+}
+
+pub(super) fn reserve_ids(conn: &mut SqliteConnection, node: u16, until_ms: i64) -> StoreResult<i64> {
+    let node = i64::from(node);
+    let before: Option<i64> = id_reservations::table
+        .filter(id_reservations::node.eq(node))
+        .select(id_reservations::until_ms)
+        .first(conn)
+        .optional()
+        .map_err(fault)?;
+    let until_ms = until_ms.max(before.unwrap_or(i64::MIN));
+    diesel::insert_into(id_reservations::table)
+        .values((id_reservations::node.eq(node), id_reservations::until_ms.eq(until_ms)))
+        .on_conflict(id_reservations::node)
+        .do_update()
+        .set(id_reservations::until_ms.eq(until_ms))
+        .execute(conn)
+        .map_err(fault)?;
+    Ok(before.unwrap_or(0))
+}
+
+pub(super) fn next_term(conn: &mut SqliteConnection, shard: u8) -> StoreResult<u64> {
+    let term: i64 = diesel::insert_into(shard_terms::table)
+        .values((shard_terms::shard.eq(i64::from(shard)), shard_terms::term.eq(1)))
+        .on_conflict(shard_terms::shard)
+        .do_update()
+        .set(shard_terms::term.eq(shard_terms::term + 1))
+        .returning(shard_terms::term)
+        .get_result(conn)
+        .map_err(fault)?;
+    Ok(term.cast_unsigned())
+}

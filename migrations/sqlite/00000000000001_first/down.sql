@@ -1,0 +1,12 @@
+DROP TABLE own_totals;
+DROP TABLE message_ids;
+DROP TABLE events;
+DROP TABLE log_heads;
+DROP TABLE shard_terms;
+DROP TABLE id_reservations;
+DROP TABLE members;
+DROP TABLE conversations;
+DROP TABLE revoked_tokens;
+DROP TABLE refresh_tokens;
+DROP TABLE users;
+DROP TABLE store_info;

@@ -1,0 +1,3 @@
+//! Tables of the SQL stores, as diesel sees them. One file per database: their types and their migrations differ.
+
+pub mod sqlite;
