@@ -63,8 +63,7 @@ impl Database {
         let dir = DataDir::open(dir)?;
         let path = dir.database_path()?;
         let connect = |purpose| {
-            sql::connect(&path, purpose)
-                .map_err(|reason| OpenError::Store { path: path.display().to_string(), reason })
+            sql::connect(&path, purpose).map_err(|reason| OpenError::Store { path: path.display().to_string(), reason })
         };
         let mut writer = connect(Use::Write)?;
         schema_guard::migrate(&mut writer, &path)?;

@@ -30,7 +30,9 @@ pub use schema_guard::SCHEMA_VERSION;
 /// Why a data directory can't be opened. Each says what to do about it; the program prints it and exits.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    #[error("the data directory {path} is in use by another chinwag process{holder}; stop that one or choose another --data")]
+    #[error(
+        "the data directory {path} is in use by another chinwag process{holder}; stop that one or choose another --data"
+    )]
     InUse { path: String, holder: String },
     #[error(
         "the store in {path} was changed by a newer chinwag: it needs schema version {needed}, this program knows {known}; \

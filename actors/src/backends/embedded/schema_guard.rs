@@ -5,7 +5,9 @@
 use std::path::Path;
 
 use chinwag_schema::{ids::Epoch, tables::sqlite::store_info};
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SqliteConnection, sql_query, sql_types::BigInt};
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SqliteConnection, sql_query, sql_types::BigInt,
+};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::{
@@ -38,8 +40,8 @@ pub(super) fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), Op
 
 /// Returns the schema version that the store asks for; 0 for an empty one.
 fn oldest_reader(conn: &mut SqliteConnection) -> diesel::QueryResult<i64> {
-    let there = sql_query("SELECT count(*) AS count FROM sqlite_master WHERE name = 'store_info'")
-        .get_result::<Count>(conn)?;
+    let there =
+        sql_query("SELECT count(*) AS count FROM sqlite_master WHERE name = 'store_info'").get_result::<Count>(conn)?;
     if there.count == 0 {
         return Ok(0);
     }

@@ -32,9 +32,7 @@ impl ConversationRow {
         let Some(kind) = ConversationKind::from_i16(self.kind) else {
             return Err(StoreError::Corrupt(format!("conversation {} is of unknown kind {}", self.id, self.kind)));
         };
-        let member = |user: Option<i64>, name: Option<String>| {
-            Some(Member { user: UserId(user?), name: name?.into() })
-        };
+        let member = |user: Option<i64>, name: Option<String>| Some(Member { user: UserId(user?), name: name?.into() });
         let pair = match (member(self.user_lo, self.name_lo), member(self.user_hi, self.name_hi)) {
             (Some(lo), Some(hi)) => Some([lo, hi]),
             _ => None,

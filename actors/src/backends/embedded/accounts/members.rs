@@ -73,8 +73,9 @@ impl From<CursorRow> for Cursor {
 
 pub(super) fn put(conn: &mut SqliteConnection, conversation: ConversationId, row: &MemberRow) -> StoreResult<bool> {
     let (role, state) = (row.role as i16, row.state as i16);
-    let changed =
-        SetMember { role, state, conversation: conversation.0, user: row.member.user.0 }.execute(conn).map_err(fault)?;
+    let changed = SetMember { role, state, conversation: conversation.0, user: row.member.user.0 }
+        .execute(conn)
+        .map_err(fault)?;
     if changed > 0 {
         return Ok(false);
     }

@@ -124,8 +124,7 @@ pub(super) fn set_display_name(
 }
 
 pub(super) fn set_banned(conn: &mut SqliteConnection, user: UserId, banned: bool, at_ms: i64) -> StoreResult<()> {
-    let changed =
-        diesel::update(users::table.filter(users::id.eq(user.0))).set(users::banned.eq(banned)).execute(conn);
+    let changed = diesel::update(users::table.filter(users::id.eq(user.0))).set(users::banned.eq(banned)).execute(conn);
     some_changed(changed)?;
     if banned { revoke(conn, user, at_ms) } else { Ok(()) }
 }

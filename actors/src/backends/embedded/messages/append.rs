@@ -167,7 +167,8 @@ impl Tail {
         let mut first_digest = None;
         if let Some(id) = &client_id {
             let seq = self.head.head + 1;
-            let noted = NoteMessageId { conversation, sender, client_id: id.as_bytes(), seq }.execute(conn).map_err(fault)?;
+            let noted =
+                NoteMessageId { conversation, sender, client_id: id.as_bytes(), seq }.execute(conn).map_err(fault)?;
             let digest = digest(content);
             if noted == 0 {
                 return self.duplicate(conn, event, id, &digest);
@@ -176,12 +177,8 @@ impl Tail {
         }
         let own = CountOwn { conversation, sender }.get_result::<i64>(conn).map_err(fault)?;
         self.head.messages += 1;
-        let body = EventBody::Message(MessageBody {
-            client_id,
-            content: content.clone(),
-            edited_at_ms: None,
-            deleted: false,
-        });
+        let body =
+            EventBody::Message(MessageBody { client_id, content: content.clone(), edited_at_ms: None, deleted: false });
         let mut row = self.next_row(event, kind::MESSAGE, own);
         row.client_id = client_id.as_ref().map(|id| id.as_bytes().as_slice());
         row.content = content;
@@ -206,7 +203,10 @@ impl Tail {
             .first(conn)
             .map_err(fault)?;
         let first = self.stored(conn, to_seq(seq))?.ok_or_else(|| {
-            StoreError::Corrupt(format!("conversation {} knows an id of event {seq} but not the event", self.conversation))
+            StoreError::Corrupt(format!(
+                "conversation {} knows an id of event {seq} but not the event",
+                self.conversation
+            ))
         })?;
         let stored: Option<Vec<u8>> = events::table
             .filter(events::conversation.eq(self.conversation.0))

@@ -77,9 +77,7 @@ impl MessageStore for EmbeddedMessages {
 
     async fn own_totals(&self, user: UserId, conversations: &[ConversationId]) -> StoreResult<Vec<u64>> {
         let conversations = conversations.to_vec();
-        self.database
-            .read(move |conn| conversations.iter().map(|&id| rows::own_total(conn, id, user)).collect())
-            .await
+        self.database.read(move |conn| conversations.iter().map(|&id| rows::own_total(conn, id, user)).collect()).await
     }
 
     async fn totals_at(&self, conversation: ConversationId, user: UserId, upto: Seq) -> StoreResult<(u64, u64)> {

@@ -6,7 +6,10 @@ use chinwag_schema::{
     model::Head,
     tables::sqlite::{events, log_heads, own_totals},
 };
-use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper, SqliteConnection};
+use diesel::{
+    ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
+    SqliteConnection,
+};
 use uuid::Uuid;
 
 use super::super::sql::fault;
@@ -48,21 +51,22 @@ impl EventRow {
             (Some(id), Some(seq)) => Ok((EventId(id), to_seq(seq))),
             _ => Err(StoreError::Corrupt(format!("event {} has no target", self.id))),
         };
-        let body = match self.kind {
-            kind::MESSAGE => EventBody::Message(MessageBody {
-                client_id: self.client_id.as_deref().map(Uuid::from_slice).transpose().map_err(|error| {
-                    StoreError::Corrupt(format!("event {} has a bad client id: {error}", self.id))
-                })?,
-                content: self.content.as_str().into(),
-                edited_at_ms: self.edited_at_ms,
-                deleted: self.deleted,
-            }),
-            kind::EDITED => target().map(|(target, target_seq)| EventBody::Edited { target, target_seq })?,
-            kind::DELETED => target().map(|(target, target_seq)| EventBody::Deleted { target, target_seq })?,
-            kind::JOINED => EventBody::Joined,
-            kind::LEFT => EventBody::Left,
-            other => return Err(StoreError::Corrupt(format!("event {} is of unknown kind {other}", self.id))),
-        };
+        let body =
+            match self.kind {
+                kind::MESSAGE => EventBody::Message(MessageBody {
+                    client_id: self.client_id.as_deref().map(Uuid::from_slice).transpose().map_err(|error| {
+                        StoreError::Corrupt(format!("event {} has a bad client id: {error}", self.id))
+                    })?,
+                    content: self.content.as_str().into(),
+                    edited_at_ms: self.edited_at_ms,
+                    deleted: self.deleted,
+                }),
+                kind::EDITED => target().map(|(target, target_seq)| EventBody::Edited { target, target_seq })?,
+                kind::DELETED => target().map(|(target, target_seq)| EventBody::Deleted { target, target_seq })?,
+                kind::JOINED => EventBody::Joined,
+                kind::LEFT => EventBody::Left,
+                other => return Err(StoreError::Corrupt(format!("event {} is of unknown kind {other}", self.id))),
+            };
         Ok(LogEvent {
             seq: to_seq(self.seq),
             id: EventId(self.id),
@@ -129,7 +133,11 @@ pub(super) fn head(conn: &mut SqliteConnection, conversation: ConversationId) ->
 }
 
 /// Returns the row at this seq.
-pub(super) fn event(conn: &mut SqliteConnection, conversation: ConversationId, seq: Seq) -> StoreResult<Option<EventRow>> {
+pub(super) fn event(
+    conn: &mut SqliteConnection,
+    conversation: ConversationId,
+    seq: Seq,
+) -> StoreResult<Option<EventRow>> {
     events::table
         .filter(events::conversation.eq(conversation.0))
         .filter(events::seq.eq(from_seq(seq)))

@@ -40,7 +40,12 @@ pub(super) fn totals_at(
     Ok((messages, own))
 }
 
-fn messages_at(conn: &mut SqliteConnection, conversation: ConversationId, head: &HeadRow, upto: i64) -> StoreResult<u64> {
+fn messages_at(
+    conn: &mut SqliteConnection,
+    conversation: ConversationId,
+    head: &HeadRow,
+    upto: i64,
+) -> StoreResult<u64> {
     let at = |conn: &mut SqliteConnection, seq: i64| -> StoreResult<(i64, i16)> {
         events::table
             .filter(events::conversation.eq(conversation.0))
