@@ -1,6 +1,6 @@
 //! Events as the messenger dialect tells them: one-to-one chats, groups, and public rooms as groups.
 
-use super::server::{ServerFrame, Status};
+use super::server::{GroupRow, ServerFrame, Status};
 use crate::{
     event::{Event, EventBody, LogEvent, Origin},
     ids::UserId,
@@ -29,14 +29,15 @@ fn sequenced(origin: &Origin, event: &LogEvent) -> Option<ServerFrame> {
     let from = event.sender_name.clone();
     let group_id = origin.conversation;
     match (&event.body, origin.kind) {
-        (EventBody::Message(body), ConversationKind::Direct) => Some(ServerFrame::Message {
+        (EventBody::Message(_), ConversationKind::Direct) => Some(ServerFrame::Message {
             from,
-            content: body.content.clone(),
+            content: GroupRow::of(event)?.text,
             chat_id: origin.chat_id.clone()?,
             message_id: event.id,
         }),
-        (EventBody::Message(body), ConversationKind::Group | ConversationKind::Room) => {
-            Some(ServerFrame::GroupChat { from, group_id, content: body.content.clone(), message_id: event.id })
+        (EventBody::Message(_), ConversationKind::Group | ConversationKind::Room) => {
+            let content = GroupRow::of(event)?.text;
+            Some(ServerFrame::GroupChat { from, group_id, content, message_id: event.id })
         }
         (EventBody::Joined, ConversationKind::Group | ConversationKind::Room) => {
             Some(ServerFrame::GroupMemberJoined { group_id, username: from })

@@ -6,8 +6,8 @@ use super::{
     VERSION,
     command::{Command, Credentials, Hello, HistoryFrom, Request, RoomRef, SendTo, UsersBy},
     fields::{
-        self, bad, bad_text, boolean, bounded_text, content, epoch, limit, list, message_id, optional, parsed,
-        positions, seq, text, too_large,
+        self, bad, boolean, bounded_text, content, epoch, limit, list, message_id, optional, parsed, positions, seq,
+        text, too_large,
     },
 };
 use crate::{
@@ -15,9 +15,8 @@ use crate::{
     limits::{
         conversation::{PAGE_DEFAULT, PAGE_MAX},
         native,
-        text::{DISPLAY_NAME_MAX_CHARS, GROUP_NAME_MAX_CHARS, REQUEST_ID_MAX_BYTES},
+        text::REQUEST_ID_MAX_BYTES,
     },
-    names,
     wire::json::{self, Loose, Secret},
 };
 
@@ -132,7 +131,7 @@ impl Fields<'_> {
                 active: boolean("active", self.active)?,
             }),
             "chat.open" => Ok(Command::ChatOpen { with: fields::username("with", self.with)? }),
-            "group.create" => self.group_create(),
+            "group.create" => Ok(Command::GroupCreate { name: fields::group_name("name", self.name)? }),
             "group.join" => Ok(Command::GroupJoin { conversation: parsed("conversation", self.conversation)? }),
             "group.leave" => Ok(Command::GroupLeave { conversation: parsed("conversation", self.conversation)? }),
             "room.create" => Ok(Command::RoomCreate { name: fields::room_name("name", self.name)? }),
@@ -176,11 +175,7 @@ impl Fields<'_> {
         let credentials = match (self.token.is_nothing(), self.ticket.is_nothing(), self.guest.is_nothing()) {
             (false, true, true) => Credentials::Token(secret("token", self.token)?),
             (true, false, true) => Credentials::Ticket(secret("ticket", self.ticket)?),
-            (true, true, false) => {
-                let name = text("guest", self.guest)?;
-                names::rooms_username(&name).map_err(|problem| bad_text("guest", problem))?;
-                Credentials::Guest(name.into_owned())
-            }
+            (true, true, false) => Credentials::Guest(fields::guest_name("guest", self.guest)?),
             _ => return Err(bad("token", "give exactly one of `token`, `ticket` and `guest`")),
         };
         let client = optional("client", self.client, text)?;
@@ -231,14 +226,6 @@ impl Fields<'_> {
         Ok(Command::History { conversation, from, limit: limit(self.limit, PAGE_DEFAULT, PAGE_MAX)?, epoch })
     }
 
-    fn group_create(self) -> Result<Command, ClientError> {
-        let name = text("name", self.name)?;
-        match names::group_name(&name) {
-            Ok(name) => Ok(Command::GroupCreate { name: name.to_owned() }),
-            Err(problem) => Err(bad_text("name", problem).limit(GROUP_NAME_MAX_CHARS as u64)),
-        }
-    }
-
     fn users_by(self) -> Result<Command, ClientError> {
         let by = match (self.ids.is_nothing(), self.names.is_nothing()) {
             (false, true) => UsersBy::Ids(list("ids", self.ids, native::USERS_MAX, parsed)?),
@@ -253,11 +240,7 @@ impl Fields<'_> {
         if self.display_name == Loose::Null {
             return Ok(Command::ProfileSet { display_name: None });
         }
-        let name = text("display_name", self.display_name)?;
-        match names::display_name(&name) {
-            Ok(name) => Ok(Command::ProfileSet { display_name: Some(name.to_owned()) }),
-            Err(problem) => Err(bad_text("display_name", problem).limit(DISPLAY_NAME_MAX_CHARS as u64)),
-        }
+        Ok(Command::ProfileSet { display_name: Some(fields::display_name("display_name", self.display_name)?) })
     }
 }
 

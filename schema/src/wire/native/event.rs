@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::result::ConversationInfo;
+use super::object::ConversationInfo;
 use crate::{
     event::{Event, EventBody, LogEvent, Origin},
     ids::{ConversationId, Epoch, EventId, Seq, UserId},

@@ -109,7 +109,9 @@ pub(super) fn list<'a, T>(
             Err(too_large(field, format!("`{field}` has more than {max} entries"), max))
         }
         Loose::List(items) if items.is_empty() => Err(bad(field, format!("`{field}` must not be empty"))),
-        Loose::List(items) => items.into_iter().map(|item| read(field, item)).collect(),
+        Loose::List(items) => {
+            items.into_iter().enumerate().map(|(index, item)| read(&format!("{field}[{index}]"), item)).collect()
+        }
         Loose::Absent => Err(bad(field, format!("`{field}` is missing"))),
         _ => Err(bad(field, format!("`{field}` must be a list"))),
     }
@@ -130,35 +132,47 @@ pub(super) fn content(value: Loose<'_>) -> Read<String> {
     let content = text("content", value)?;
     match names::content(&content) {
         Ok(_) => Ok(content.into_owned()),
-        Err(problem) => Err(bad_text("content", problem)),
+        Err(problem @ BadText::ContentLong) => Err(too_large("content", problem.to_string(), text::CONTENT_MAX_CHARS)),
+        Err(problem) => Err(bad("content", problem.to_string())),
     }
 }
 
 /// The name of another user, composed as account names are stored.
 pub(super) fn username(field: &str, value: Loose<'_>) -> Read<String> {
-    let name = text(field, value)?;
-    match names::account_name(&name) {
-        Ok(name) => Ok(name),
+    name(field, value, text::ACCOUNT_NAME_MAX_CHARS, |name| {
         // Guests may have shorter names than accounts.
-        Err(_) if names::rooms_username(&name).is_ok() => Ok(name.into_owned()),
-        Err(problem) => Err(bad_text(field, problem)),
-    }
+        names::account_name(name).or_else(|problem| names::rooms_username(name).map(str::to_owned).map_err(|_| problem))
+    })
+}
+
+pub(super) fn guest_name(field: &str, value: Loose<'_>) -> Read<String> {
+    name(field, value, text::ROOMS_USERNAME_MAX_CHARS, |name| names::rooms_username(name).map(str::to_owned))
 }
 
 pub(super) fn room_name(field: &str, value: Loose<'_>) -> Read<String> {
-    let name = text(field, value)?;
-    names::room_name(&name).map(str::to_owned).map_err(|problem| bad_text(field, problem))
+    name(field, value, text::ROOM_NAME_MAX_CHARS, |name| names::room_name(name).map(str::to_owned))
 }
 
-/// Says which field breaks which rule of [`names`].
-pub(super) fn bad_text(field: &str, problem: BadText) -> ClientError {
-    let error = match problem {
-        BadText::ContentLong => too_large(field, problem.to_string(), text::CONTENT_MAX_CHARS),
-        BadText::UsernameLong => too_large(field, problem.to_string(), text::ROOMS_USERNAME_MAX_CHARS),
-        _ => bad(field, problem.to_string()),
-    };
-    debug_assert!(error.field.is_some());
-    error
+pub(super) fn group_name(field: &str, value: Loose<'_>) -> Read<String> {
+    name(field, value, text::GROUP_NAME_MAX_CHARS, |name| names::group_name(name).map(str::to_owned))
+}
+
+pub(super) fn display_name(field: &str, value: Loose<'_>) -> Read<String> {
+    name(field, value, text::DISPLAY_NAME_MAX_CHARS, |name| names::display_name(name).map(str::to_owned))
+}
+
+/// A name by one of the rules of [`names`]; one that is too long is told so.
+fn name(
+    field: &str,
+    value: Loose<'_>,
+    max_chars: usize,
+    rule: impl FnOnce(&str) -> Result<String, BadText>,
+) -> Read<String> {
+    let name = text(field, value)?;
+    rule(&name).map_err(|problem| match name.trim().chars().count() > max_chars {
+        true => too_large(field, problem.to_string(), max_chars),
+        false => bad(field, problem.to_string()),
+    })
 }
 
 /// `{epoch,seq}`.

@@ -8,6 +8,7 @@ mod command;
 mod decode;
 mod event;
 mod fields;
+mod object;
 mod reply;
 mod result;
 
@@ -15,6 +16,7 @@ pub use client::{ServerError, ServerFrame};
 pub use command::{Command, Credentials, Hello, HistoryFrom, Request, RoomRef, SendTo, UsersBy};
 pub use decode::decode;
 pub use event::{LoggedEvent, LoggedKind, Notice, UserRef, encode_event};
+pub use object::*;
 pub use reply::{reply_error, reply_ok};
 pub use result::*;
 

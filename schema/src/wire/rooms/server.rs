@@ -1,6 +1,6 @@
 //! What the server says in the rooms dialect. Order and spelling of the fields are the order and spelling on the wire.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::error::ErrorInfo;
 use crate::{
@@ -179,7 +179,7 @@ pub struct ListedRoom {
 pub struct ListedUser {
     pub username: Name,
     pub user_id: UserId,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub current_room: Option<Option<Name>>,
 }
 
@@ -282,6 +282,11 @@ impl ServerFrame {
         text.extend_from_slice(format!(",\"timestamp\":\"{}\"}}", Iso(now_ms)).as_bytes());
         text
     }
+}
+
+/// Tells a field that is `null` from one that isn't there.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Name>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 fn pretty<T: Serialize>(data: &T) -> String {
