@@ -5,7 +5,7 @@
 
 use std::cell::RefCell;
 
-use flate2::{Compress, Compression, FlushCompress, Status};
+use flate2::{Compress, Compression, FlushCompress};
 
 use crate::limits::socket::COMPRESS_WINDOW_BITS;
 
@@ -23,32 +23,39 @@ thread_local! {
 /// Appends the compressed payload, without [`TAIL`], to `out`. Returns false and leaves `out` as it was when compressing doesn't
 /// make it smaller.
 pub fn compress(payload: &[u8], out: &mut Vec<u8>) -> bool {
+    let start = out.len();
+    compress_always(payload, out);
+    if out.len() - start < payload.len() {
+        return true;
+    }
+    out.truncate(start);
+    false
+}
+
+/// Appends the compressed payload, without [`TAIL`], to `out`, even when it gets larger.
+pub fn compress_always(payload: &[u8], out: &mut Vec<u8>) {
+    if payload.is_empty() {
+        // An empty block without its tail (RFC 7692, 7.2.3.6); the compressor would write nothing.
+        out.push(0);
+        return;
+    }
     COMPRESSOR.with_borrow_mut(|compressor| {
         compressor.reset();
-        let start = out.len();
-        let bound = start + payload.len();
-        // Output that reaches the payload's length isn't wanted: the buffer never needs to grow beyond it.
-        out.reserve(payload.len() + TAIL.len());
         let mut input = payload;
+        // Usually more than enough: the loop runs once.
+        out.reserve(payload.len() + 64);
         loop {
             let before = compressor.total_in();
-            let status = compressor.compress_vec(input, out, FlushCompress::Sync);
+            let result = compressor.compress_vec(input, out, FlushCompress::Sync);
+            result.expect("a compressor that was reset takes any input");
             input = &input[(compressor.total_in() - before) as usize..];
-            let flushed = input.is_empty() && out.len() < out.capacity();
-            match status {
-                Ok(Status::Ok | Status::BufError) if flushed => break,
-                Ok(Status::Ok) if out.len() < bound => out.reserve(64),
-                _ => {
-                    out.truncate(start);
-                    return false;
-                }
+            if input.is_empty() && out.len() < out.capacity() {
+                break;
             }
+            out.reserve(payload.len() / 8 + 64);
         }
-        if !out.ends_with(&TAIL) || out.len() - TAIL.len() >= bound {
-            out.truncate(start);
-            return false;
-        }
-        out.truncate(out.len() - TAIL.len());
-        true
-    })
+    });
+    let end = out.len() - TAIL.len();
+    debug_assert_eq!(out[end..], TAIL);
+    out.truncate(end);
 }

@@ -60,6 +60,14 @@ pub fn binary(payload: &[u8], compressed: bool) -> Bytes {
     data(Opcode::Binary, payload, compressed)
 }
 
+/// Makes a complete frame of a text or binary message that is compressed whatever its size, as conformance suites expect it of an
+/// echo.
+pub fn always_compressed(opcode: Opcode, payload: &[u8]) -> Bytes {
+    let mut body = Vec::new();
+    deflate::compress_always(payload, &mut body);
+    with_header(FIN | RSV1 | opcode as u8, &body)
+}
+
 /// Makes a ping. The payload is cut at 125 bytes.
 pub fn ping(payload: &[u8]) -> Bytes {
     control(Opcode::Ping, payload)
@@ -105,7 +113,11 @@ fn control(opcode: Opcode, payload: &[u8]) -> Bytes {
 }
 
 fn plain(opcode: Opcode, payload: &[u8]) -> Bytes {
-    let (header, len) = header(FIN | opcode as u8, payload.len());
+    with_header(FIN | opcode as u8, payload)
+}
+
+fn with_header(first: u8, payload: &[u8]) -> Bytes {
+    let (header, len) = header(first, payload.len());
     let mut frame = Vec::with_capacity(len + payload.len());
     frame.extend_from_slice(&header[..len]);
     frame.extend_from_slice(payload);
@@ -210,6 +222,16 @@ mod tests {
         assert_eq!(payload[..2], 1001u16.to_be_bytes());
         assert_eq!(std::str::from_utf8(&payload[2..]).unwrap().len(), 122);
         assert_eq!(split(&close_without_code()), (0x88, &[][..]));
+    }
+
+    #[test]
+    fn an_echo_is_compressed_whatever_its_size() {
+        for payload in [&b""[..], b"a", &[7; 3000], b"no gain here"] {
+            let frame = always_compressed(Opcode::Text, payload);
+            let (bits, body) = split(&frame);
+            assert_eq!(bits, 0xC1);
+            assert_eq!(inflate(body), payload);
+        }
     }
 
     proptest! {
