@@ -92,6 +92,8 @@ pub struct Page {
     pub complete: bool,
     /// The first seq that is still stored.
     pub oldest_seq: Seq,
+    /// Messages that edits of this page point to and that aren't on it themselves. Stores leave it empty; whoever shows edits adds them.
+    pub targets: Vec<LogEvent>,
 }
 
 /// The log of every conversation.

@@ -121,10 +121,10 @@ table! {
 }
 
 table! {
-    message_ids (conversation, sender, client_id) {
+    message_ids (client_id, conversation, sender) {
+        client_id -> Binary,
         conversation -> BigInt,
         sender -> BigInt,
-        client_id -> Binary,
         seq -> BigInt,
     }
 }

@@ -1,0 +1,180 @@
+//! Waking up: claim the log, load members and the newest events, ask the directory who is here.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use chinwag_schema::{
+    error::ClientError,
+    event::Origin,
+    ids::{Slot, UserId},
+    limits::conversation::MEMBERS_MAX,
+    model::{ConversationKind, MemberState},
+    names::chat_id,
+    wire::Dialect,
+};
+
+use super::{
+    Added, C, Conversation, Member, Phase, Ready,
+    board::RoomNumbers,
+    log::Log,
+    messages::{ConversationMessage, Loaded},
+    policy::{self, Policy},
+    recent::Recent,
+    store_failed,
+    typing::Typing,
+};
+use crate::{
+    directory::DirectoryMessage,
+    engine::Node,
+    ports::{
+        StoreResult,
+        message_store::{Direction, Filter},
+    },
+};
+
+/// Newest events loaded at first: enough for joining a room; more gather while the conversation is active.
+const LOADED_EVENTS: usize = 64;
+/// Members read at once.
+const MEMBERS_PAGE: usize = 1000;
+
+/// Starts loading; the actor hears `Loaded`.
+pub(super) fn start<P: Policy>(cx: &mut C<'_, P>) {
+    let (node, id) = (cx.keep.node.clone(), cx.keep.id);
+    cx.pipe(async move { load(&node, id).await }, |loaded| ConversationMessage::Loaded(Box::new(loaded)));
+}
+
+async fn load(node: &Arc<Node>, id: chinwag_schema::ids::ConversationId) -> StoreResult<Option<Loaded>> {
+    let Some(conversation) =
+        node.accounts.call("conversation", move |store| async move { store.conversation(id).await }).await?
+    else {
+        return Ok(None);
+    };
+    let Some(term) = node.shards.term(id.shard()) else { return Err(crate::ports::StoreError::Fenced) };
+    let (head, recent) = node
+        .messages
+        .call("claim", move |store| async move {
+            let head = store.claim(id, term).await?;
+            let recent = store.page(id, Direction::Before(head.seq.next()), LOADED_EVENTS, Filter::All).await?;
+            Ok((head, recent))
+        })
+        .await?;
+    let members = node
+        .accounts
+        .call("members", move |store| async move {
+            let (mut members, mut after) = (Vec::new(), UserId(0));
+            while members.len() < MEMBERS_MAX {
+                let page = store.members(id, after, MEMBERS_PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = last.member.user;
+                members.extend(page);
+            }
+            Ok(members)
+        })
+        .await?;
+    Ok(Some(Loaded { conversation, epoch: node.epoch, term, head, members, recent }))
+}
+
+impl<P: Policy> Conversation<P> {
+    pub(super) fn loaded(&mut self, loaded: StoreResult<Option<Loaded>>, cx: &mut C<'_, P>) {
+        let loaded = match loaded {
+            Ok(Some(loaded)) => loaded,
+            Ok(None) => return self.refuse(policy::unknown(), cx),
+            Err(error) => {
+                tracing::warn!(conversation = %cx.keep.id, %error, "a conversation could not be loaded");
+                return self.refuse(store_failed(&error), cx);
+            }
+        };
+        let ready = Box::new(Ready::from_loaded(loaded, cx));
+        let users = ready.members.keys().copied().collect();
+        let interest =
+            DirectoryMessage::Interest { conversation: cx.keep.id, users, done: cx.completion() };
+        // Past the bound: one per activation.
+        let _ = cx.keep.node.directory.tell_always(interest);
+        if let Phase::Waking { loaded, .. } = &mut self.phase {
+            *loaded = Some(ready);
+        }
+    }
+
+    pub(super) fn interested(&mut self, sessions: Vec<(UserId, Slot, Dialect)>, cx: &mut C<'_, P>) {
+        let Phase::Waking { waiting, loaded } = &mut self.phase else { return };
+        let (waiting, Some(mut ready)) = (std::mem::take(waiting), loaded.take()) else { return };
+        // If its announcement is why it woke up, the sockets hear that it is new before they hear anything else of it.
+        let added = waiting.iter().find_map(|message| match message {
+            ConversationMessage::Announce { requested, .. } => Some(Added { requested: *requested }),
+            _ => None,
+        });
+        cx.keep.listeners.clear_present();
+        for (user, slot, dialect) in sessions {
+            ready.online(user, slot, dialect, added, cx);
+        }
+        ready.redeliver(cx);
+        ready.settle_members(cx);
+        cx.after(cx.keep.node.settings.idle_before_sleep, ConversationMessage::IdleCheck);
+        for message in waiting {
+            if !(added.is_some() && matches!(message, ConversationMessage::Announce { .. })) {
+                ready.handle(message, cx);
+            }
+        }
+        self.phase = Phase::Ready(ready);
+    }
+
+    fn refuse(&mut self, error: ClientError, cx: &mut C<'_, P>) {
+        let before = std::mem::replace(&mut self.phase, Phase::Refusing(error.clone()));
+        if let Phase::Waking { waiting, .. } = before {
+            VecDeque::into_iter(waiting).for_each(|message| message.refuse(error.clone()));
+        }
+        cx.stop_if_idle();
+    }
+}
+
+impl Ready {
+    fn from_loaded<P: Policy>(loaded: Loaded, cx: &mut C<'_, P>) -> Self {
+        let Loaded { recent, conversation, epoch, term, head, members } = loaded;
+        let conversation = Arc::new(conversation);
+        let chat_id = conversation.pair.as_ref().map(|[a, b]| chat_id(&a.name, &b.name).into());
+        let origin = Arc::new(Origin {
+            conversation: conversation.id,
+            kind: conversation.kind,
+            name: conversation.name.clone(),
+            chat_id,
+            epoch,
+        });
+        let numbers = (conversation.kind == ConversationKind::Room).then(|| {
+            let last_active_ms = head.last_at_ms.max(conversation.created_at_ms);
+            let numbers = Arc::new(RoomNumbers {
+                id: conversation.id,
+                name: conversation.name.clone().unwrap_or_else(|| "".into()),
+                created_by: conversation.created_by,
+                created_at_ms: conversation.created_at_ms,
+                users: (cx.keep.listeners.user_count() as u64).into(),
+                messages: head.messages.into(),
+                last_active_ms: last_active_ms.into(),
+            });
+            cx.keep.node.board.put(numbers.clone());
+            numbers
+        });
+        let mut known = rustc_hash::FxHashMap::default();
+        let mut unsettled = Vec::new();
+        for row in members {
+            let member = Member { role: row.role, cursor: None, own: None };
+            if row.state != MemberState::Settled {
+                unsettled.push(row.clone());
+            }
+            if row.state != MemberState::Joining {
+                known.insert(row.member.user, member);
+            }
+        }
+        cx.keep.fanout.served_up_to(head.seq);
+        Self {
+            recent: Recent::new(&origin, head.seq, recent.events, recent.complete, cx.unix_ms()),
+            log: Log::new(head, unsettled),
+            conversation,
+            origin,
+            term,
+            head,
+            members: known,
+            typing: Typing::default(),
+            numbers,
+            busy_at: cx.now(),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Joining and leaving. Two stores are involved, so each step is noted first: a row with the intent, then the event, then the
+//! settled row; an owner that wakes up finishes what it finds half done.
+
+use std::sync::Arc;
+
+use chinwag_schema::{
+    error::{ClientError, ErrorCode},
+    event::Event,
+    ids::UserId,
+    model::{self, Cursor, Mark, MemberState, Role},
+    wire::{Dialect, encoded_event::EncodedEvent},
+};
+
+use super::{
+    C, Member, Ready,
+    log::Then,
+    messages::{Answer, Caller, ConversationMessage},
+    policy::{Policy, unknown},
+    store_failed,
+};
+use crate::{
+    directory::DirectoryMessage,
+    ports::{StoreError, StoreResult, account_store::{AccountStore, MemberRow}, message_store::NewBody},
+    relay::{RelayMessage, ReplyTo},
+};
+
+/// A membership that is changing.
+pub struct MemberChange {
+    from: Arc<Caller>,
+    role: Role,
+    joining: bool,
+    reply: ReplyTo,
+}
+
+impl MemberChange {
+    /// Refuses the change.
+    pub(super) fn refuse(self, error: ClientError) {
+        self.reply.fail(error);
+    }
+
+    fn row(&self, state: MemberState) -> MemberRow {
+        let member = model::Member { user: self.from.user, name: self.from.name.clone() };
+        MemberRow { member, role: self.role, state }
+    }
+}
+
+impl Ready {
+    pub(super) fn join<P: Policy>(&mut self, from: Arc<Caller>, role: Role, reply: ReplyTo, cx: &mut C<'_, P>) {
+        if let Err(error) = P::may_join(&from) {
+            return reply.fail(error);
+        }
+        if self.is_member(&from) {
+            // Its cursor may not be read yet, so the answer takes the same way as a question for information.
+            let info = self.info(&from, cx.keep);
+            return reply.send(Answer::Joined { info, new: false });
+        }
+        self.store_intent(MemberChange { from, role, joining: true, reply }, MemberState::Joining, cx);
+    }
+
+    pub(super) fn leave<P: Policy>(&mut self, from: Arc<Caller>, reply: ReplyTo, cx: &mut C<'_, P>) {
+        if !P::JOINABLE {
+            let member = self.is_member(&from);
+            let error = ClientError::new(ErrorCode::Forbidden, "a one-to-one chat can't be left");
+            return reply.fail(if member { error } else { unknown() });
+        }
+        let Some(member) = self.members.get(&from.user).filter(|_| !from.guest) else {
+            let info = self.info(&from, cx.keep);
+            return reply.send(Answer::Left { info, was_member: false });
+        };
+        let role = member.role;
+        self.store_intent(MemberChange { from, role, joining: false, reply }, MemberState::Leaving, cx);
+    }
+
+    /// Finishes the memberships that were found half changed when the conversation woke up.
+    pub(super) fn settle_members<P: Policy>(&mut self, cx: &mut C<'_, P>) {
+        for row in std::mem::take(&mut self.log.unsettled) {
+            let from = Arc::new(Caller {
+                slot: chinwag_schema::ids::Slot { worker: 0, generation: 0, index: u32::MAX },
+                user: row.member.user,
+                name: row.member.name.clone(),
+                dialect: Dialect::Rooms,
+                guest: false,
+            });
+            let joining = row.state == MemberState::Joining;
+            let change = MemberChange { from, role: row.role, joining, reply: ReplyTo::nobody() };
+            self.append_member_event(change, cx);
+        }
+    }
+
+    fn store_intent<P: Policy>(&mut self, change: MemberChange, state: MemberState, cx: &mut C<'_, P>) {
+        let (node, id, row) = (cx.keep.node.clone(), cx.keep.id, change.row(state));
+        let change = Box::new(change);
+        cx.pipe(
+            async move {
+                node.accounts.call("put_member", move |store| async move { store.put_member(id, &row).await }).await
+            },
+            move |stored| ConversationMessage::MemberStored { change, stored },
+        );
+    }
+
+    pub(super) fn member_stored<P: Policy>(
+        &mut self,
+        change: MemberChange,
+        stored: StoreResult<bool>,
+        cx: &mut C<'_, P>,
+    ) {
+        if let Err(error) = stored {
+            let error = match &error {
+                StoreError::LimitReached(limit) => {
+                    let text = "too many members, or too many conversations of this user";
+                    ClientError::new(ErrorCode::LimitReached, text).limit(*limit)
+                }
+                other => store_failed(other),
+            };
+            return change.reply.fail(error);
+        }
+        // Two sockets of one user may have asked at once: the second finds it done.
+        if self.is_member(&change.from) == change.joining {
+            let info = self.info(&change.from, cx.keep);
+            return change.reply.send(if change.joining {
+                Answer::Joined { info, new: false }
+            } else {
+                Answer::Left { info, was_member: false }
+            });
+        }
+        self.append_member_event(change, cx);
+    }
+
+    fn append_member_event<P: Policy>(&mut self, mut change: MemberChange, cx: &mut C<'_, P>) {
+        let body = if change.joining { NewBody::Joined } else { NewBody::Left };
+        let reply = std::mem::replace(&mut change.reply, ReplyTo::nobody());
+        let from = change.from.clone();
+        self.enqueue(from, body, Then::Member(Box::new(change)), reply, cx);
+    }
+
+    /// The event is durable: now the change holds.
+    pub(super) fn member_appended<P: Policy>(&mut self, mut change: MemberChange, reply: ReplyTo, cx: &mut C<'_, P>) {
+        if !change.joining {
+            self.settle_left(change.from.user, cx);
+            let info = self.info(&change.from, cx.keep);
+            return reply.send(Answer::Left { info, was_member: true });
+        }
+        change.reply = reply;
+        let (node, id, row) = (cx.keep.node.clone(), cx.keep.id, change.row(MemberState::Settled));
+        let (user, seq) = (change.from.user, self.head.seq);
+        let change = Box::new(change);
+        cx.pipe(
+            async move {
+                let (messages, own) = node
+                    .messages
+                    .call("totals_at", move |store| async move { store.totals_at(id, user, seq).await })
+                    .await?;
+                // A member that joins has seen all that was before: its pointers start here, with nothing unread.
+                let mark = Mark { seq, messages, own };
+                let cursor = Cursor { delivered: mark, read: mark };
+                let settle = move |store: Arc<dyn AccountStore>| async move {
+                    store.put_member(id, &row).await?;
+                    store.put_cursors(&[(id, user, cursor)]).await
+                };
+                node.accounts.call("settle_member", settle).await?;
+                Ok(cursor)
+            },
+            move |settled| ConversationMessage::MemberSettled { change, settled },
+        );
+    }
+
+    pub(super) fn member_settled<P: Policy>(
+        &mut self,
+        change: MemberChange,
+        settled: StoreResult<Cursor>,
+        cx: &mut C<'_, P>,
+    ) {
+        let cursor = match settled {
+            Ok(cursor) => cursor,
+            // The row still says 'joining': the next try, or the next owner, finishes it.
+            Err(error) => return change.reply.fail(store_failed(&error)),
+        };
+        let user = change.from.user;
+        let member = Member { role: change.role, cursor: Some(cursor), own: None };
+        self.members.insert(user, member);
+        change.reply.send(Answer::Joined { info: self.info(&change.from, cx.keep), new: true });
+        let interest = DirectoryMessage::AddInterest { conversation: cx.keep.id, user };
+        // Past the bound: one per join.
+        let _ = cx.keep.node.directory.tell_always(interest);
+    }
+
+    fn settle_left<P: Policy>(&mut self, user: UserId, cx: &mut C<'_, P>) {
+        self.members.remove(&user);
+        let removed =
+            Arc::new(EncodedEvent::new(Event::Removed { conversation: cx.keep.id }, cx.unix_ms()));
+        let present: Vec<_> = cx.keep.listeners.present().filter(|(_, owner, _)| *owner == user).collect();
+        for (slot, _, _) in present {
+            cx.keep.listeners.remove_present(slot);
+            // A socket that also joined as a listener of a public room goes on listening.
+            if cx.keep.listeners.get(slot).is_none_or(|listener| !listener.explicit) {
+                self.detach(slot, None, cx);
+            }
+            cx.keep.to_relay(slot.worker, RelayMessage::Send { slots: vec![slot], event: removed.clone() });
+        }
+        let forget = DirectoryMessage::DropInterest { conversation: cx.keep.id, users: vec![user] };
+        // Past the bound: one per leave.
+        let _ = cx.keep.node.directory.tell_always(forget);
+        let (node, id) = (cx.keep.node.clone(), cx.keep.id);
+        actix_rt::spawn(async move {
+            let removed = node
+                .accounts
+                .call("remove_member", move |store| async move { store.remove_member(id, user).await })
+                .await;
+            if let Err(error) = removed {
+                tracing::warn!(conversation = %id, %error, "a membership is not removed yet");
+            }
+        });
+    }
+
+    pub(super) fn read_members<P: Policy>(
+        &mut self,
+        from: Arc<Caller>,
+        after: UserId,
+        limit: usize,
+        reply: ReplyTo,
+        cx: &mut C<'_, P>,
+    ) {
+        if let Err(error) = P::may_read(&from, self.is_member(&from)) {
+            return reply.fail(error);
+        }
+        let (node, id) = (cx.keep.node.clone(), cx.keep.id);
+        cx.pipe(
+            async move {
+                let rows = node
+                    .accounts
+                    .call("members", move |store| async move { store.members(id, after, limit + 1).await })
+                    .await?;
+                let mut members = Vec::with_capacity(rows.len());
+                for row in rows {
+                    let cursor = node.accounts.cursor(id, row.member.user).await?;
+                    members.push((row, cursor));
+                }
+                Ok(members)
+            },
+            move |rows| ConversationMessage::MembersRead { rows, limit, from, reply },
+        );
+    }
+
+    pub(super) fn members_read<P: Policy>(
+        &mut self,
+        rows: StoreResult<Vec<(MemberRow, Cursor)>>,
+        limit: usize,
+        from: &Arc<Caller>,
+        reply: ReplyTo,
+        cx: &mut C<'_, P>,
+    ) {
+        match rows {
+            Ok(mut members) => {
+                let next = (members.len() > limit).then(|| members[limit - 1].0.member.user);
+                members.truncate(limit);
+                reply.send(Answer::Members { info: self.info(from, cx.keep), members, next });
+            }
+            Err(error) => reply.fail(store_failed(&error)),
+        }
+    }
+}

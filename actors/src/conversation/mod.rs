@@ -1,0 +1,365 @@
+//! Conversations: one actor per active one, on the node that owns it.
+//!
+//! The actor assigns nothing by itself: the store gives the seq inside the append, and only then anybody hears of the event
+//! (invariant 1). It knows its members, who listens, and the newest events; it doesn't know sockets, dialects' texts or other conversations.
+
+pub mod board;
+pub mod change;
+mod fanout;
+pub mod history;
+mod listen;
+mod listeners;
+mod load;
+mod log;
+pub mod membership;
+pub mod messages;
+pub mod pointers;
+pub mod policy;
+mod recent;
+pub mod router;
+mod typing;
+
+use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
+
+use chinwag_schema::{
+    error::{ClientError, ErrorCode},
+    event::Origin,
+    ids::{ConversationId, Seq, Slot, Term, UserId},
+    limits::conversation::PENDING_MAX,
+    model::{Cursor, Head, Role},
+    wire::Dialect,
+};
+use rustc_hash::FxHashMap;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::{
+    engine::Node,
+    relay::RelayMessage,
+    runtime::{Behaviour, Cx, Kind, Mailbox},
+};
+use fanout::Fanout;
+use listeners::Listeners;
+use log::Log;
+use messages::{Answer, Caller, ConversationMessage, Info, Woken};
+use policy::Policy;
+use recent::Recent;
+
+/// A conversation of rules `P`.
+///
+/// Mailbox bound 8,192; when full, senders hear 'retry later', while the ends of sockets are always taken. A panic keeps who listens
+/// and how far everyone was served; all else is loaded again, and what was appended meanwhile is delivered then. Events leave in the
+/// order of their seq; answers to one socket leave in the order of its requests, as far as they need no read.
+pub struct Conversation<P> {
+    phase: Phase,
+    policy: PhantomData<P>,
+}
+
+/// What outlives a panic.
+pub struct ConversationKeep {
+    node: Arc<Node>,
+    id: ConversationId,
+    listeners: Listeners,
+    fanout: Fanout,
+}
+
+impl ConversationKeep {
+    /// Makes the state of a conversation that nobody listens to yet.
+    pub fn new(node: Arc<Node>, id: ConversationId) -> Self {
+        Self { node, id, listeners: Listeners::default(), fanout: Fanout::default() }
+    }
+
+    fn relay(&self, worker: u16) -> &Mailbox<RelayMessage> {
+        &self.node.relays[usize::from(worker)]
+    }
+
+    /// Sends a relay something that must arrive: bounded by the number of sockets, so past the bound.
+    fn to_relay(&self, worker: u16, message: RelayMessage) {
+        // Relays live as long as the node.
+        let _ = self.relay(worker).tell_always(message);
+    }
+}
+
+enum Phase {
+    /// The store and the directory are asked; messages wait, at most `PENDING_MAX`.
+    Waking { waiting: VecDeque<ConversationMessage>, loaded: Option<Box<Ready>> },
+    Ready(Box<Ready>),
+    /// No such conversation, or the store doesn't answer: everything is refused with this, and the actor stops.
+    Refusing(ClientError),
+}
+
+/// A loaded conversation.
+struct Ready {
+    conversation: Arc<chinwag_schema::model::Conversation>,
+    origin: Arc<Origin>,
+    term: Term,
+    head: Head,
+    members: FxHashMap<UserId, Member>,
+    recent: Recent,
+    log: Log,
+    typing: typing::Typing,
+    numbers: Option<Arc<board::RoomNumbers>>,
+    /// When something last happened, for falling asleep.
+    busy_at: Instant,
+}
+
+struct Member {
+    role: Role,
+    /// Read on first use.
+    cursor: Option<Cursor>,
+    /// The member's messages so far; read on first use.
+    own: Option<u64>,
+}
+
+/// How a conversation became a member's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Added {
+    /// Somebody asked for a chat by name.
+    requested: bool,
+}
+
+type C<'a, P> = Cx<'a, Conversation<P>>;
+
+impl<P: Policy> Behaviour for Conversation<P> {
+    type Message = ConversationMessage;
+    type Keep = ConversationKeep;
+    const KIND: Kind = P::KIND;
+    const MAILBOX: usize = 8192;
+
+    fn new(cx: &mut C<'_, P>) -> Self {
+        load::start(cx);
+        Self { phase: Phase::Waking { waiting: VecDeque::new(), loaded: None }, policy: PhantomData }
+    }
+
+    fn handle(&mut self, message: ConversationMessage, cx: &mut C<'_, P>) {
+        match (&mut self.phase, message) {
+            (Phase::Waking { .. }, ConversationMessage::Loaded(loaded)) => self.loaded(*loaded, cx),
+            (Phase::Waking { .. }, ConversationMessage::Interested { sessions }) => self.interested(sessions, cx),
+            (Phase::Waking { waiting, .. }, message) => {
+                if waiting.len() < PENDING_MAX || message.must_arrive() {
+                    waiting.push_back(message);
+                } else {
+                    message.refuse(ClientError::unavailable("the conversation"));
+                }
+            }
+            (Phase::Refusing(error), message) => {
+                message.refuse(error.clone());
+                cx.stop_if_idle();
+            }
+            (Phase::Ready(ready), message) => ready.handle(message, cx),
+        }
+    }
+
+    fn turn_ended(&mut self, cx: &mut C<'_, P>) {
+        if let Phase::Ready(ready) = &mut self.phase {
+            // Not in `handle`: what came in the same turn goes into one append.
+            ready.append_waiting(cx);
+        }
+    }
+
+    fn stopped(&mut self, cx: &mut C<'_, P>) {
+        if let Phase::Ready(ready) = &mut self.phase {
+            ready.fall_asleep(cx);
+        }
+        cx.keep.node.conversations.forget(cx.keep.id, &cx.mailbox());
+    }
+
+    fn observe(&self, keep: &ConversationKeep) -> Value {
+        let common = json!({
+            "conversation": keep.id,
+            "sockets": keep.listeners.socket_count(),
+            "listening_users": keep.listeners.user_count(),
+            "behind_workers": keep.fanout.behind(),
+        });
+        let mut state = match &self.phase {
+            Phase::Waking { waiting, .. } => json!({"phase": "waking", "waiting": waiting.len()}),
+            Phase::Refusing(error) => json!({"phase": "refusing", "error": error.code}),
+            Phase::Ready(ready) => {
+                let (events, bytes) = ready.recent.size();
+                json!({
+                    "phase": "ready",
+                    "name": ready.conversation.name,
+                    "head": ready.head.seq,
+                    "messages": ready.head.messages,
+                    "term": ready.term,
+                    "members": ready.members.len(),
+                    "pending": ready.log.pending(),
+                    "in_flight": ready.log.in_flight(),
+                    "recent_events": events,
+                    "recent_bytes": bytes,
+                })
+            }
+        };
+        if let (Value::Object(state), Value::Object(common)) = (&mut state, common) {
+            state.extend(common);
+        }
+        state
+    }
+}
+
+impl Ready {
+    fn handle<P: Policy>(&mut self, message: ConversationMessage, cx: &mut C<'_, P>) {
+        use ConversationMessage as M;
+        match message {
+            M::IdleCheck => return self.idle_check(cx),
+            M::Retry { batch } => return self.read_back_if_stuck(batch, cx),
+            M::Redeliver => return self.redeliver(cx),
+            M::TypingLapsed { user } => return self.typing_lapsed(user, cx),
+            _ => self.busy_at = cx.now(),
+        }
+        match message {
+            M::Post { from, client_id, content, reply } => self.post::<P>(from, client_id, content, reply, cx),
+            M::Edit { from, target, content, within_ms, reply } => {
+                self.change::<P>(from, target, Some(content), within_ms, reply, cx);
+            }
+            M::Delete { from, target, reply } => self.change::<P>(from, target, None, None, reply, cx),
+            M::Found { change, found } => self.found(*change, found, cx),
+            M::Listen { from, options, reply } => self.listen::<P>(from, options, reply, cx),
+            M::Unlisten { from, reply } => self.unlisten(&from, reply, cx),
+            M::Attach { from, after } => self.attach::<P>(from, after, cx),
+            M::Resume { from, position, max_events, reply } => {
+                self.resume::<P>(from, position, max_events, reply, cx);
+            }
+            M::Join { from, role, reply } => self.join::<P>(from, role, reply, cx),
+            M::Leave { from, reply } => self.leave::<P>(from, reply, cx),
+            M::MemberStored { change, stored } => self.member_stored(*change, stored, cx),
+            M::MemberSettled { change, settled } => self.member_settled(*change, settled, cx),
+            M::History { from, query, reply } => self.history::<P>(from, query, reply, cx),
+            M::Paged { next, page } => self.paged(*next, page, cx),
+            M::Move { .. } | M::Info { .. } => self.with_membership::<P>(message, cx),
+            M::Recall { user, loaded, message } => self.recall::<P>(user, loaded, *message, cx),
+            M::Totals { moved, totals } => self.totals(*moved, totals, cx),
+            M::Members { from, after, limit, reply } => self.read_members::<P>(from, after, limit, reply, cx),
+            M::MembersRead { rows, limit, from, reply } => self.members_read(rows, limit, &from, reply, cx),
+            M::Listeners { from, limit, reply } => {
+                match P::may_read(&from, self.is_member(&from)) {
+                    Ok(()) => {
+                        let listeners = cx.keep.listeners.users(limit);
+                        reply.send(Answer::Listeners { info: self.info(&from, cx.keep), listeners });
+                    }
+                    Err(error) => reply.fail(error),
+                }
+            }
+            M::Typing { from, active } => self.typing::<P>(&from, active, cx),
+            M::Announce { from, requested } => self.announce(&from, requested, cx),
+            M::Online { user, slot, dialect, added } => {
+                self.online(user, slot, dialect, added.then_some(Added { requested: false }), cx);
+            }
+            M::Offline { user: _, slot } => self.offline(slot, cx),
+            M::Appended(result) => self.appended(result, cx),
+            M::ReadBack(result) => self.read_back(result, cx),
+            #[cfg(feature = "fault-injection")]
+            M::Panic { reply: _reply } => panic!("asked to"),
+            // Left over from before a restart of this actor, or handled above.
+            M::Loaded(_) | M::Interested { .. } | M::IdleCheck | M::Retry { .. } | M::Redeliver | M::TypingLapsed { .. } => {}
+        }
+    }
+
+    fn is_member(&self, caller: &Caller) -> bool {
+        !caller.guest && self.members.contains_key(&caller.user)
+    }
+
+    /// Makes the view of the conversation that answers carry.
+    fn info(&self, caller: &Caller, keep: &ConversationKeep) -> Arc<Info> {
+        let member = if caller.guest { None } else { self.members.get(&caller.user) };
+        let membership = member.map(|member| (member.role, member.cursor.unwrap_or_default()));
+        let unread = member.and_then(|member| Some(member.cursor?.read.unread_until(self.head_mark(member.own?))));
+        Arc::new(Info {
+            conversation: self.conversation.clone(),
+            origin: self.origin.clone(),
+            head: self.head,
+            listeners: keep.listeners.user_count() as u64,
+            member_count: self.members.len() as u64,
+            membership,
+            unread,
+        })
+    }
+
+    fn head_mark(&self, own: u64) -> chinwag_schema::model::Mark {
+        chinwag_schema::model::Mark { seq: self.head.seq, messages: self.head.messages, own }
+    }
+
+    // ---- sockets of members
+
+    /// A conversation that was just made: every socket of its members hears of it.
+    fn announce<P: Policy>(&mut self, from: &Caller, requested: bool, cx: &mut C<'_, P>) {
+        if !self.is_member(from) {
+            return;
+        }
+        for (slot, _, dialect) in cx.keep.listeners.present().collect::<Vec<_>>() {
+            self.wake(slot, dialect, Some(Added { requested }), cx.keep);
+        }
+    }
+
+    fn online<P: Policy>(&mut self, user: UserId, slot: Slot, dialect: Dialect, added: Option<Added>, cx: &mut C<'_, P>) {
+        if self.members.contains_key(&user) {
+            cx.keep.listeners.put_present(slot, user, dialect);
+            self.wake(slot, dialect, added, cx.keep);
+        }
+    }
+
+    fn offline<P: Policy>(&mut self, slot: Slot, cx: &mut C<'_, P>) {
+        cx.keep.listeners.remove_present(slot);
+        self.detach(slot, None, cx);
+    }
+
+    fn wake(&self, slot: Slot, dialect: Dialect, added: Option<Added>, keep: &ConversationKeep) {
+        let wanted = match dialect {
+            Dialect::Native | Dialect::Messenger => true,
+            // Presence sockets only learn of new chats; rooms sockets choose their room themselves.
+            Dialect::Presence => added.is_some(),
+            Dialect::Rooms => false,
+        };
+        if wanted {
+            let requested = added.is_some_and(|added| added.requested);
+            let added = added.map(|_| self.conversation.clone());
+            let woken = Woken { id: keep.id, head: self.head.seq, added, requested };
+            keep.to_relay(slot.worker, RelayMessage::Wake { slot, woken });
+        }
+    }
+
+    // ---- sleep
+
+    fn idle_check<P: Policy>(&mut self, cx: &mut C<'_, P>) {
+        let idle_after = cx.keep.node.settings.idle_before_sleep;
+        let idle = cx.now() - self.busy_at >= idle_after
+            && cx.keep.listeners.holding() == 0
+            && self.log.is_idle()
+            && cx.keep.fanout.behind() == 0;
+        if idle {
+            cx.stop_if_idle();
+        }
+        self.watch_write(cx);
+        cx.after(idle_after, ConversationMessage::IdleCheck);
+    }
+
+    /// Lets go of everything: members' sockets hear that they have all up to the head, and are woken when something happens.
+    fn fall_asleep<P: Policy>(&mut self, cx: &mut C<'_, P>) {
+        let keep = &mut *cx.keep;
+        let woken = Woken { id: keep.id, head: self.head.seq, added: None, requested: false };
+        for (slot, _) in keep.listeners.slots() {
+            keep.to_relay(slot.worker, RelayMessage::Asleep { slot, woken: woken.clone() });
+        }
+        let users = self.members.keys().copied().collect();
+        let forget = crate::directory::DirectoryMessage::DropInterest { conversation: keep.id, users };
+        // Past the bound: an interest that is never dropped would leak.
+        let _ = keep.node.directory.tell_always(forget);
+        if self.numbers.is_some() {
+            keep.node.board.remove(keep.id);
+        }
+    }
+}
+
+/// Says what a store's failure is for whoever asked.
+fn store_failed(error: &crate::ports::StoreError) -> ClientError {
+    crate::session::dialect::store_error(error)
+}
+
+fn unknown_cursor(field: &str) -> ClientError {
+    ClientError::new(ErrorCode::UnknownCursor, format!("'{field}' names no position of this conversation")).field(field)
+}
+
+/// The newest position of a page, or `before` if it is empty.
+fn last_seq(events: &[chinwag_schema::event::LogEvent], before: Seq) -> Seq {
+    events.last().map_or(before, |event| event.seq)
+}

@@ -1,0 +1,126 @@
+//! Finds the actor of a conversation on this node, and starts it when there is none.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use chinwag_schema::{
+    error::{ClientError, ErrorCode},
+    ids::ConversationId,
+    model::ConversationKind,
+};
+use rustc_hash::FxHashMap;
+
+use super::{
+    Conversation,
+    messages::ConversationMessage,
+    policy::{Direct, Group, Room},
+};
+use crate::{
+    engine::Node,
+    runtime::{Mailbox, Refused},
+    snowflake::kind_of,
+};
+
+const PARTS: usize = 64;
+
+type Active = FxHashMap<ConversationId, Mailbox<ConversationMessage>>;
+
+/// The active conversations of a node. Shared by all threads, in parts, so that a look-up rarely waits.
+pub struct Router {
+    parts: Vec<Mutex<Active>>,
+    node: OnceLock<Weak<Node>>,
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self { parts: (0..PARTS).map(|_| Mutex::default()).collect(), node: OnceLock::new() }
+    }
+}
+
+impl Router {
+    /// Says which node the conversations belong to; once, before the first message.
+    pub fn attach(&self, node: &Arc<Node>) {
+        // A second call would be a defect of bootstrap; the first stays.
+        let _ = self.node.set(Arc::downgrade(node));
+    }
+
+    fn part(&self, id: ConversationId) -> MutexGuard<'_, Active> {
+        self.parts[usize::from(id.shard().0) % PARTS].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells a conversation something, waking it if it sleeps. What can't be taken is answered through the message's own reply.
+    pub fn tell(&self, id: ConversationId, mut message: ConversationMessage) {
+        let Some(kind) = kind_of(id) else {
+            return message.refuse(ClientError::new(ErrorCode::NotFound, "no such conversation"));
+        };
+        let Some(node) = self.node.get().and_then(Weak::upgrade) else {
+            return message.refuse(ClientError::unavailable("the server"));
+        };
+        if node.shards.term(id.shard()).is_none() {
+            // Another node's: forwarding is the cluster's part.
+            return message.refuse(ClientError::unavailable("the conversation's node"));
+        }
+        // Twice: an actor that was about to sleep refuses, and the next one takes it.
+        for _ in 0..3 {
+            let mailbox = {
+                let mut part = self.part(id);
+                match part.get(&id) {
+                    Some(mailbox) if !mailbox.is_closed() => mailbox.clone(),
+                    _ => {
+                        let mailbox = start(&node, id, kind);
+                        part.insert(id, mailbox.clone());
+                        mailbox
+                    }
+                }
+            };
+            message = match mailbox.tell(message) {
+                Ok(()) => return,
+                Err(Refused::Closed(message)) => message,
+                Err(Refused::Full(message)) if message.must_arrive() => match mailbox.tell_always(message) {
+                    Ok(()) => return,
+                    Err(refused) => refused.into_inner(),
+                },
+                Err(Refused::Full(message)) => {
+                    return message.refuse(ClientError::unavailable("the conversation"));
+                }
+            };
+        }
+        message.refuse(ClientError::unavailable("the conversation"));
+    }
+
+    /// Tells a conversation something if it is awake; it doesn't matter to one that sleeps. Never refused for a full mailbox: what goes
+    /// this way is bounded by the number of sockets.
+    pub fn tell_active(&self, id: ConversationId, message: ConversationMessage) {
+        let mailbox = self.part(id).get(&id).cloned();
+        if let Some(mailbox) = mailbox {
+            let _ = mailbox.tell_always(message);
+        }
+    }
+
+    /// Forgets an actor that stopped, unless another has taken its place.
+    pub(super) fn forget(&self, id: ConversationId, stopped: &Mailbox<ConversationMessage>) {
+        let mut part = self.part(id);
+        if part.get(&id).is_some_and(|mailbox| mailbox.same_actor(stopped)) {
+            part.remove(&id);
+        }
+    }
+
+    /// Returns how many conversations are active.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.lock().unwrap_or_else(PoisonError::into_inner).len()).sum()
+    }
+
+    /// Says whether none is active.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+fn start(node: &Arc<Node>, id: ConversationId, kind: ConversationKind) -> Mailbox<ConversationMessage> {
+    let worker = usize::from(id.shard().0);
+    let keep = super::ConversationKeep::new(node.clone(), id);
+    match kind {
+        ConversationKind::Room => node.runtime.spawn::<Conversation<Room>>(worker, move || keep),
+        ConversationKind::Group => node.runtime.spawn::<Conversation<Group>>(worker, move || keep),
+        ConversationKind::Direct => node.runtime.spawn::<Conversation<Direct>>(worker, move || keep),
+    }
+}

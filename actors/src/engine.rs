@@ -1,0 +1,360 @@
+//! A node: everything that its actors and sessions share, and how it is put together.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use chinwag_schema::{
+    error::CloseCode,
+    ids::{Epoch, NodeId, Shard, Slot, Term},
+    wire::Dialect,
+};
+
+use crate::{
+    breaker::BreakerGauge,
+    conversation::{board::RoomBoard, router::Router},
+    directory::{self, Directory, DirectoryKeep, DirectoryMessage, Here, ShardTable},
+    metrics::StorageMetrics,
+    ports::{
+        StoreResult, account_store::AccountStore, bus::Bus, directory::Directory as DirectoryPort,
+        message_store::MessageStore,
+    },
+    presence::{Known, Presence, PresenceKeep, PresenceMessage},
+    protection::Protection,
+    relay::{Relay, RelayMessage, Sockets},
+    runtime::{Clock, Mailbox, Placement, Runtime},
+    server_mailbox::{ServerMailbox, ServerMailboxKeep, ServerMailboxMessage},
+    session::{
+        Conn, Session, SessionMessage, authenticator::{Authenticator, Identity}, messenger::MessengerSession,
+        native::NativeSession, outbox::Outbox, presence::PresenceSession, rooms::RoomsSession,
+        session::{ReaderGate, SessionKeep},
+    },
+    snowflake::Snowflakes,
+    storage::{accounts::Accounts, messages::Messages},
+};
+
+/// How far ahead a node reserves snowflake time, and how often.
+const RESERVE_AHEAD: Duration = Duration::from_secs(60);
+const RESERVE_EVERY: Duration = Duration::from_secs(15);
+
+/// What an operator may change about the engine.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// Whether guests may enter (rooms dialect, native protocol).
+    pub guests: bool,
+    /// No rates, no spam rules (load tests).
+    pub unlimited: bool,
+    pub sockets_per_user_max: usize,
+    /// Bytes that may wait for one slow reader.
+    pub outbox_max_bytes: usize,
+    /// Offline is announced after this time without a socket.
+    pub presence_grace: Duration,
+    /// Listeners beyond which joins, leaves and typing aren't announced.
+    pub announce_max_listeners: usize,
+    /// An empty room stays in the list of rooms for this time.
+    pub empty_room_grace: Duration,
+    /// An idle conversation sleeps after this time.
+    pub idle_before_sleep: Duration,
+    /// Message ids older than this are refused; `None`: never (no retention).
+    pub dedup_window: Option<Duration>,
+    /// What the rooms dialect says first.
+    pub welcome: Arc<str>,
+    /// Version of the program, for `welcome`.
+    pub version: &'static str,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        use chinwag_schema::limits;
+        Self {
+            guests: true,
+            unlimited: false,
+            sockets_per_user_max: 100,
+            outbox_max_bytes: limits::socket::OUTBOX_MAX_BYTES,
+            presence_grace: Duration::from_secs(5),
+            announce_max_listeners: limits::conversation::ANNOUNCE_MAX_LISTENERS,
+            empty_room_grace: Duration::from_secs(300),
+            idle_before_sleep: limits::conversation::IDLE_BEFORE_SLEEP,
+            dedup_window: None,
+            welcome: "Welcome to Chinwag! Say who you are to begin.".into(),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+/// Counters that many threads touch at the beginning and end of sockets.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Distinct users with sockets here.
+    pub users: AtomicU64,
+    /// Open sockets, by dialect.
+    pub sockets: [AtomicU64; Dialect::COUNT],
+    /// Of these, authenticated.
+    pub authenticated: AtomicU64,
+    /// Sockets opened since the start, by dialect.
+    pub opened: [AtomicU64; Dialect::COUNT],
+    /// Sum of the lengths of ended sessions, milliseconds.
+    pub session_ms: AtomicU64,
+    pub ended: AtomicU64,
+    /// Frames refused for a rate, and messages refused as spam.
+    pub rate_limited: AtomicU64,
+    pub spam: AtomicU64,
+    /// Messages made durable.
+    pub messages: AtomicU64,
+    /// Frames from clients.
+    pub inbound: AtomicU64,
+    /// Frames that no decoder could read.
+    pub malformed: AtomicU64,
+}
+
+/// What a node is made of besides its own code: the four ports, credentials, time and threads.
+pub struct Parts {
+    pub node: NodeId,
+    pub clock: Arc<dyn Clock>,
+    pub placement: Placement,
+    pub accounts: Arc<dyn AccountStore>,
+    pub messages: Arc<dyn MessageStore>,
+    pub directory: Arc<dyn DirectoryPort>,
+    pub bus: Arc<dyn Bus>,
+    pub protection: Protection,
+    pub settings: EngineSettings,
+}
+
+/// A node of the engine.
+pub struct Node {
+    pub id: NodeId,
+    pub epoch: Epoch,
+    pub runtime: Arc<Runtime>,
+    pub settings: EngineSettings,
+    pub ids: Arc<Snowflakes>,
+    pub accounts: Accounts,
+    pub messages: Messages,
+    pub account_breaker: Arc<BreakerGauge>,
+    pub message_breaker: Arc<BreakerGauge>,
+    pub account_metrics: Arc<StorageMetrics>,
+    pub message_metrics: Arc<StorageMetrics>,
+    pub conversations: Arc<Router>,
+    pub board: RoomBoard,
+    pub directory: Mailbox<DirectoryMessage>,
+    pub presence: Mailbox<PresenceMessage>,
+    pub server_mailbox: Mailbox<ServerMailboxMessage>,
+    pub relays: Arc<[Mailbox<RelayMessage>]>,
+    pub shards: Arc<ShardTable>,
+    pub protection: Protection,
+    pub counters: Arc<Counters>,
+    pub started_at_ms: i64,
+    draining: AtomicBool,
+    authenticator: std::sync::OnceLock<Arc<dyn Authenticator>>,
+}
+
+thread_local! {
+    /// The socket tables of this thread, by node (a simulation has many nodes on one thread).
+    static SOCKETS: RefCell<HashMap<(usize, u16), Rc<Sockets>>> = RefCell::default();
+}
+
+/// A socket as the connection sees it.
+pub struct OpenSession {
+    pub slot: Slot,
+    pub session: Mailbox<SessionMessage>,
+    pub gate: Rc<ReaderGate>,
+}
+
+impl Node {
+    /// Starts a node: reserves identifiers, claims its shards, starts its actors.
+    ///
+    /// # Errors
+    /// When a store doesn't answer.
+    pub async fn start(parts: Parts) -> StoreResult<Arc<Self>> {
+        let Parts { node, clock, placement, accounts, messages, directory, bus, protection, settings } = parts;
+        let epoch = messages.epoch().await?;
+        let ids = Arc::new(reserve(&*accounts, node, clock.unix_ms()).await?);
+        let shards = Arc::new(ShardTable::default());
+        let term = Term(accounts.next_term(0).await?);
+        for shard in 0..Shard::COUNT {
+            shards.own(Shard(u8::try_from(shard).expect("256 shards")), term);
+        }
+        directory::renew(&*directory, node, &shards).await?;
+
+        let started_at_ms = clock.unix_ms();
+        let runtime = Runtime::start(clock, placement);
+        let workers = runtime.placement().workers();
+        let key = Arc::as_ptr(&runtime) as usize;
+        let relays: Arc<[Mailbox<RelayMessage>]> =
+            (0..workers).map(|worker| runtime.spawn::<Relay>(worker, move || sockets(key, worker))).collect();
+        let (account_breaker, message_breaker) = (Arc::<BreakerGauge>::default(), Arc::<BreakerGauge>::default());
+        let (account_metrics, message_metrics) =
+            (Arc::<StorageMetrics>::default(), Arc::<StorageMetrics>::default());
+        let reserve_store = accounts.clone();
+        let accounts = Accounts::start(&runtime, 0, accounts, account_breaker.clone(), account_metrics.clone());
+        let last = workers - 1;
+        let messages = Messages::start(&runtime, last, messages, message_breaker.clone(), message_metrics.clone());
+        let conversations = Arc::<Router>::default();
+        let counters = Arc::<Counters>::default();
+
+        let keep = PresenceKeep {
+            accounts: accounts.clone(),
+            relays: relays.clone(),
+            grace: settings.presence_grace,
+            known: Known::default(),
+        };
+        let presence = runtime.spawn::<Presence>(0, move || keep);
+        let keep = DirectoryKeep {
+            node,
+            port: directory,
+            router: conversations.clone(),
+            presence: presence.clone(),
+            relays: relays.clone(),
+            shards: shards.clone(),
+            ids: ids.clone(),
+            sockets_per_user_max: settings.sockets_per_user_max,
+            counters: counters.clone(),
+            here: Here::default(),
+        };
+        let directory = runtime.spawn::<Directory>(last, move || keep);
+        let keep = ServerMailboxKeep { node, bus, directory: directory.clone(), presence: presence.clone() };
+        let server_mailbox = runtime.spawn::<ServerMailbox>(0, move || keep);
+
+        let engine = Arc::new(Self {
+            id: node,
+            epoch,
+            runtime,
+            board: RoomBoard::new(i64::try_from(settings.empty_room_grace.as_millis()).unwrap_or(i64::MAX)),
+            settings,
+            ids: ids.clone(),
+            accounts,
+            messages,
+            account_breaker,
+            message_breaker,
+            account_metrics,
+            message_metrics,
+            conversations,
+            directory,
+            presence,
+            server_mailbox,
+            relays,
+            shards,
+            protection,
+            counters,
+            started_at_ms,
+            draining: AtomicBool::new(false),
+            authenticator: std::sync::OnceLock::new(),
+        });
+        engine.conversations.attach(&engine);
+        keep_reserving(&engine, reserve_store);
+        Ok(engine)
+    }
+
+    /// Says who checks credentials; once, before the first socket.
+    pub fn set_authenticator(&self, authenticator: Arc<dyn Authenticator>) {
+        // A second call would be a defect of bootstrap; the first stays.
+        let _ = self.authenticator.set(authenticator);
+    }
+
+    /// Returns who checks credentials.
+    pub fn authenticator(&self) -> &Arc<dyn Authenticator> {
+        self.authenticator.get().expect("bootstrap sets it before the first socket")
+    }
+
+    /// Says whether the node is about to stop and takes no new sockets.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Stops taking new sockets.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// Opens a session for a socket that lives on the calling worker thread.
+    ///
+    /// `identity` is known from the upgrade in the messenger dialect; others authenticate by a frame.
+    pub fn open_session(
+        self: &Arc<Self>,
+        dialect: Dialect,
+        outbox: Rc<Outbox>,
+        address: Arc<str>,
+        identity: Option<Identity>,
+    ) -> OpenSession {
+        let worker = Placement::current_worker().unwrap_or(0);
+        let sockets = sockets(Arc::as_ptr(&self.runtime) as usize, usize::from(worker));
+        let conn = match dialect {
+            Dialect::Native => Conn::Native(Box::<NativeSession>::default()),
+            Dialect::Rooms => Conn::Rooms(Box::<RoomsSession>::default()),
+            Dialect::Messenger => Conn::Messenger(Box::new(MessengerSession::new(identity))),
+            Dialect::Presence => Conn::Presence(Box::new(PresenceSession::new(identity))),
+        };
+        self.counters.sockets[dialect as usize].fetch_add(1, Relaxed);
+        self.counters.opened[dialect as usize].fetch_add(1, Relaxed);
+        let gate = Rc::<ReaderGate>::default();
+        let (session, start) = self.runtime.prepare::<Session>();
+        let slot = sockets.open(dialect, outbox.clone(), session.clone());
+        start(SessionKeep::new(self.clone(), sockets, outbox, slot, dialect, address, conn, gate.clone()));
+        OpenSession { slot, session, gate }
+    }
+
+    /// Counts the end of a session that lasted `lasted_ms`.
+    pub fn session_ended(&self, dialect: Dialect, authenticated: bool, lasted_ms: i64) {
+        self.counters.sockets[dialect as usize].fetch_sub(1, Relaxed);
+        self.counters.ended.fetch_add(1, Relaxed);
+        self.counters.session_ms.fetch_add(u64::try_from(lasted_ms).unwrap_or(0), Relaxed);
+        if authenticated {
+            self.counters.authenticated.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Returns the socket table of the calling worker thread (heartbeat, drain).
+    pub fn local_sockets(&self) -> Rc<Sockets> {
+        let worker = Placement::current_worker().unwrap_or(0);
+        sockets(Arc::as_ptr(&self.runtime) as usize, usize::from(worker))
+    }
+
+    /// Closes a socket by slot, from any thread.
+    pub fn close_socket(&self, slot: Slot, code: CloseCode, reason: &'static str) {
+        // Past the bound: operators' closes are few.
+        let _ = self.relays[usize::from(slot.worker)].tell_always(RelayMessage::Close { slot, code, reason });
+    }
+}
+
+fn sockets(runtime: usize, worker: usize) -> Rc<Sockets> {
+    let worker = u16::try_from(worker).expect("fewer than 65,536 workers");
+    SOCKETS.with_borrow_mut(|all| all.entry((runtime, worker)).or_insert_with(|| Sockets::new(worker)).clone())
+}
+
+async fn reserve(accounts: &dyn AccountStore, node: NodeId, now_ms: i64) -> StoreResult<Snowflakes> {
+    let ahead = i64::try_from(RESERVE_AHEAD.as_millis()).expect("a minute");
+    let used = accounts.reserve_ids(node.0, now_ms + ahead).await?;
+    let ids = Snowflakes::starting_after(node, used);
+    // A clock that went back far: the reservation stored before is the later one, so reserve beyond that.
+    let until = if used >= now_ms {
+        accounts.reserve_ids(node.0, used + ahead).await?;
+        used + ahead
+    } else {
+        now_ms + ahead
+    };
+    ids.reserve_until(until);
+    Ok(ids)
+}
+
+/// Extends the reservation while the node lives.
+fn keep_reserving(engine: &Arc<Node>, store: Arc<dyn AccountStore>) {
+    let (ids, node, clock) = (engine.ids.clone(), engine.id, engine.runtime.clock().clone());
+    let alive = Arc::downgrade(engine);
+    engine.runtime.placement().spawn_on(0, move || async move {
+        let ahead = i64::try_from(RESERVE_AHEAD.as_millis()).expect("a minute");
+        while alive.strong_count() > 0 {
+            tokio::time::sleep(RESERVE_EVERY).await;
+            let until = clock.unix_ms().max(ids.used_until_ms()) + ahead;
+            match store.reserve_ids(node.0, until).await {
+                Ok(_) => ids.reserve_until(until),
+                Err(error) => tracing::warn!(%error, "identifiers could not be reserved ahead"),
+            }
+        }
+    });
+}

@@ -1,0 +1,436 @@
+//! The relay of one worker thread: hands events and answers to the sockets that live there.
+//!
+//! A conversation sends each event once per worker (and once per node) that has listeners; the relay pushes the shared frame
+//! into every listening outbox. It knows who listens to what on its thread, and nothing about rights: the owner attaches and detaches.
+//! Everything the owner sends to a worker arrives in order, so an attachment, the answer to it and the events after it can't overtake
+//! each other.
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
+
+use chinwag_schema::{
+    error::{ClientError, CloseCode},
+    event::Class,
+    ids::{ConversationId, Seq, Slot},
+    wire::{Dialect, encoded_event::EncodedEvent},
+};
+use indexmap::IndexMap;
+use rustc_hash::FxBuildHasher;
+use serde_json::{Value, json};
+use slab::Slab;
+
+use crate::{
+    conversation::messages::{Answer, Batch, Woken},
+    message_kinds,
+    runtime::{Behaviour, Cx, Kind, Mailbox},
+    session::{
+        SessionMessage, Tag,
+        outbox::{Outbox, Pushed},
+        render,
+    },
+};
+
+/// Events that a corked socket may gather before it is closed as a slow reader.
+pub const CORKED_MAX_EVENTS: usize = 8192;
+
+/// What a relay is told.
+pub enum RelayMessage {
+    /// Sends events to all sockets of this worker that are attached to the conversation.
+    Deliver { conversation: ConversationId, events: Batch },
+    /// Attaches a socket; `replay` goes to it first.
+    Attach { conversation: ConversationId, slot: Slot, replay: Vec<Arc<EncodedEvent>> },
+    Detach { conversation: ConversationId, slot: Slot },
+    /// Hands an answer to the session's renderer, and to the session if it waits for it.
+    Answer { slot: Slot, tag: Tag, answer: Answer },
+    /// Sends one event to some sockets.
+    Send { slots: Vec<Slot>, event: Arc<EncodedEvent> },
+    /// Tells a session of a conversation that is its user's.
+    Wake { slot: Slot, woken: Woken },
+    /// Tells a session that the conversation sleeps and that it was handed all up to the head.
+    Asleep { slot: Slot, woken: Woken },
+    /// Closes a socket.
+    Close { slot: Slot, code: CloseCode, reason: &'static str },
+}
+
+message_kinds!(RelayMessage { Deliver, Attach, Detach, Answer, Send, Wake, Asleep, Close });
+
+/// One socket as its worker's table has it.
+pub struct Socket {
+    generation: u16,
+    pub dialect: Dialect,
+    pub outbox: Rc<Outbox>,
+    pub session: Mailbox<SessionMessage>,
+    /// While set, events gather here: the answer that must come first isn't there yet.
+    cork: Option<VecDeque<Arc<EncodedEvent>>>,
+    /// What messenger sockets were handed and what of it has arrived; none while nothing is open.
+    handed: RefCell<Option<Box<Handed>>>,
+}
+
+/// Positions up to which a socket was handed the events of conversations, by how certain it is that they arrived.
+#[derive(Debug, Default)]
+struct Handed {
+    /// Since the last ping that began a round.
+    since_ping: Positions,
+    /// Before a ping whose pong isn't there yet. A ping sent meanwhile begins no round of its own.
+    pinged: Positions,
+    /// Certainly arrived, and not yet taken by the session.
+    arrived: Positions,
+}
+
+type Positions = Vec<(ConversationId, Seq)>;
+
+fn advance(positions: &mut Positions, conversation: ConversationId, seq: Seq) {
+    match positions.iter_mut().find(|(known, _)| *known == conversation) {
+        Some((_, known)) => *known = seq.max(*known),
+        None => positions.push((conversation, seq)),
+    }
+}
+
+/// The sockets of one worker thread. Shared by its relay and its sessions.
+pub struct Sockets {
+    worker: u16,
+    table: RefCell<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    sockets: Slab<Socket>,
+    generations: Vec<u16>,
+    attached: IndexMap<ConversationId, IndexMap<u32, Slot, FxBuildHasher>, FxBuildHasher>,
+    /// Conversations by socket would double the memory; a closing socket is detached by each owner, or when its slot is found empty.
+    delivered: u64,
+}
+
+impl Sockets {
+    /// Makes the table of worker `worker`.
+    pub fn new(worker: u16) -> Rc<Self> {
+        Rc::new(Self { worker, table: RefCell::default() })
+    }
+
+    /// Adds a socket and returns its slot.
+    pub fn open(&self, dialect: Dialect, outbox: Rc<Outbox>, session: Mailbox<SessionMessage>) -> Slot {
+        let mut table = self.table.borrow_mut();
+        let index = table.sockets.vacant_key();
+        if table.generations.len() <= index {
+            table.generations.resize(index + 1, 0);
+        }
+        table.generations[index] = table.generations[index].wrapping_add(1);
+        let generation = table.generations[index];
+        table.sockets.insert(Socket { generation, dialect, outbox, session, cork: None, handed: RefCell::default() });
+        Slot { worker: self.worker, generation, index: u32::try_from(index).expect("fewer sockets than 2^32") }
+    }
+
+    /// Removes a socket; later events for its slot go nowhere.
+    pub fn close(&self, slot: Slot) {
+        let mut table = self.table.borrow_mut();
+        if table.get(slot).is_some() {
+            let socket = table.sockets.remove(slot.index as usize);
+            drop(table);
+            drop(socket);
+        }
+    }
+
+    /// Holds events for the socket back until [`Self::uncork`], so that an answer can come before them.
+    pub fn cork(&self, slot: Slot) {
+        if let Some(socket) = self.table.borrow_mut().get(slot) {
+            socket.cork.get_or_insert_default();
+        }
+    }
+
+    /// Sends what was held back.
+    pub fn uncork(&self, slot: Slot) {
+        if let Some(socket) = self.table.borrow_mut().get(slot) {
+            for event in socket.cork.take().into_iter().flatten() {
+                socket.outbox.push_event(&event);
+            }
+        }
+    }
+
+    /// Pushes an event to one socket, in order with the relay's.
+    pub fn send(&self, slot: Slot, event: &Arc<EncodedEvent>) {
+        if let Some(socket) = self.table.borrow_mut().get(slot) {
+            socket.push(event);
+        }
+    }
+
+    /// Says whether the events of the conversation go to the socket.
+    pub fn is_attached(&self, conversation: ConversationId, slot: Slot) -> bool {
+        let table = self.table.borrow();
+        table.attached.get(&conversation).is_some_and(|listeners| listeners.get(&slot.index) == Some(&slot))
+    }
+
+    /// Notes that a ping goes out to a socket now; see [`Socket::ping_goes_out`].
+    pub fn ping_goes_out(&self, slot: Slot) {
+        if let Some(socket) = self.table.borrow_mut().get(slot) {
+            socket.ping_goes_out();
+        }
+    }
+
+    /// Notes that the pong to that ping came back.
+    pub fn pong_came(&self, slot: Slot) {
+        if let Some(socket) = self.table.borrow_mut().get(slot) {
+            socket.arrived(false);
+        }
+    }
+
+    /// Notes that all that a socket was handed has arrived: it closed cleanly.
+    pub fn all_arrived(&self, slot: Slot) {
+        if let Some(socket) = self.table.borrow_mut().get(slot) {
+            socket.arrived(true);
+        }
+    }
+
+    /// Takes the positions up to which a messenger socket has certainly received what it was handed.
+    pub fn take_arrived(&self, slot: Slot) -> Vec<(ConversationId, Seq)> {
+        self.table.borrow_mut().get(slot).map(|socket| socket.take_arrived()).unwrap_or_default()
+    }
+
+    /// Returns the positions up to which a messenger socket was handed events, arrived or not, as far as they weren't taken.
+    pub fn handed(&self, slot: Slot) -> Vec<(ConversationId, Seq)> {
+        self.table.borrow_mut().get(slot).map(|socket| socket.handed_so_far()).unwrap_or_default()
+    }
+
+    /// Returns how many sockets there are.
+    pub fn len(&self) -> usize {
+        self.table.borrow().sockets.len()
+    }
+
+    /// Says whether there is no socket.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `visit` for every socket (heartbeat, drain).
+    pub fn for_each(&self, mut visit: impl FnMut(Slot, &Socket)) {
+        for (index, socket) in &self.table.borrow().sockets {
+            let slot = Slot {
+                worker: self.worker,
+                generation: socket.generation,
+                index: u32::try_from(index).expect("fewer sockets than 2^32"),
+            };
+            visit(slot, socket);
+        }
+    }
+}
+
+impl Table {
+    fn get(&mut self, slot: Slot) -> Option<&mut Socket> {
+        self.sockets.get_mut(slot.index as usize).filter(|socket| socket.generation == slot.generation)
+    }
+}
+
+impl Socket {
+    /// Notes that a ping goes out now, behind all that was handed so far. Call it in the same step that queues the ping.
+    pub fn ping_goes_out(&self) {
+        if let Some(handed) = &mut *self.handed.borrow_mut()
+            && handed.pinged.is_empty()
+        {
+            handed.pinged = std::mem::take(&mut handed.since_ping);
+        }
+    }
+
+    /// Says whether something was handed that no ping has followed yet.
+    pub fn wants_ping(&self) -> bool {
+        self.handed.borrow().as_ref().is_some_and(|handed| !handed.since_ping.is_empty())
+    }
+
+    /// Notes that what a ping followed has arrived, or all of it.
+    fn arrived(&self, all: bool) {
+        let mut handed = self.handed.borrow_mut();
+        let Some(handed) = &mut *handed else { return };
+        let mut rest = std::mem::take(&mut handed.pinged);
+        if all {
+            rest.append(&mut handed.since_ping);
+        }
+        for (conversation, seq) in rest {
+            advance(&mut handed.arrived, conversation, seq);
+        }
+    }
+
+    fn take_arrived(&self) -> Positions {
+        let mut handed = self.handed.borrow_mut();
+        let arrived = handed.as_mut().map(|handed| std::mem::take(&mut handed.arrived)).unwrap_or_default();
+        if handed.as_ref().is_some_and(|handed| handed.since_ping.is_empty() && handed.pinged.is_empty()) {
+            *handed = None;
+        }
+        arrived
+    }
+
+    fn handed_so_far(&self) -> Positions {
+        let mut all = Positions::new();
+        if let Some(handed) = &*self.handed.borrow() {
+            for &(conversation, seq) in handed.arrived.iter().chain(&handed.pinged).chain(&handed.since_ping) {
+                advance(&mut all, conversation, seq);
+            }
+        }
+        all
+    }
+
+    /// Remembers what a messenger socket was handed. Its outbox makes no gaps, so what is queued is written in order or never.
+    fn note_handed(&self, event: &EncodedEvent) {
+        if self.dialect == Dialect::Messenger
+            && let Class::Sequenced { conversation, seq } = *event.class()
+        {
+            let mut handed = self.handed.borrow_mut();
+            advance(&mut handed.get_or_insert_default().since_ping, conversation, seq);
+        }
+    }
+
+    fn push(&mut self, event: &Arc<EncodedEvent>) {
+        match &mut self.cork {
+            None => {
+                if matches!(self.outbox.push_event(event), Pushed::Queued | Pushed::Shed) {
+                    self.note_handed(event);
+                }
+            }
+            Some(corked) if corked.len() < CORKED_MAX_EVENTS => corked.push_back(event.clone()),
+            Some(_) => self.outbox.close_now(CloseCode::SLOW_READER, "too many events while resuming"),
+        }
+    }
+}
+
+/// The relay of one worker. Mailbox bound 65,536; when full the owner keeps the events and tries again (`conversation/fanout.rs`).
+/// A panic keeps the table of sockets and who is attached where.
+pub struct Relay;
+
+impl Behaviour for Relay {
+    type Message = RelayMessage;
+    type Keep = Rc<Sockets>;
+    const KIND: Kind = "relay";
+    const MAILBOX: usize = 65_536;
+    const ESSENTIAL: bool = true;
+
+    fn new(_cx: &mut Cx<'_, Self>) -> Self {
+        Self
+    }
+
+    fn handle(&mut self, message: RelayMessage, cx: &mut Cx<'_, Self>) {
+        let now_ms = cx.unix_ms();
+        let table = &mut *cx.keep.table.borrow_mut();
+        match message {
+            RelayMessage::Deliver { conversation, events } => deliver(table, conversation, &events),
+            RelayMessage::Attach { conversation, slot, replay } => {
+                let Some(socket) = table.get(slot) else { return };
+                replay.iter().for_each(|event| socket.push(event));
+                table.attached.entry(conversation).or_default().insert(slot.index, slot);
+            }
+            RelayMessage::Detach { conversation, slot } => detach(table, conversation, slot),
+            RelayMessage::Answer { slot, tag, answer } => {
+                let Some(socket) = table.get(slot) else { return };
+                let told = if tag.awaited() { Some(answer.clone()) } else { None };
+                render::answer(socket.dialect, &tag, answer, &socket.outbox, now_ms);
+                if let Some(answer) = told {
+                    // Closed: the socket is on its way out.
+                    let _ = socket.session.tell_always(SessionMessage::Answered { tag, answer });
+                }
+            }
+            RelayMessage::Send { slots, event } => {
+                for slot in slots {
+                    if let Some(socket) = table.get(slot) {
+                        socket.push(&event);
+                    }
+                }
+            }
+            RelayMessage::Wake { slot, woken } => tell(table, slot, SessionMessage::Wake(woken)),
+            RelayMessage::Asleep { slot, woken } => {
+                detach(table, woken.id, slot);
+                tell(table, slot, SessionMessage::Asleep(woken));
+            }
+            RelayMessage::Close { slot, code, reason } => tell(table, slot, SessionMessage::Close { code, reason }),
+        }
+    }
+
+    fn observe(&self, keep: &Rc<Sockets>) -> Value {
+        let table = keep.table.borrow();
+        json!({
+            "worker": keep.worker,
+            "sockets": table.sockets.len(),
+            "conversations": table.attached.len(),
+            "delivered": table.delivered,
+        })
+    }
+}
+
+fn tell(table: &mut Table, slot: Slot, message: SessionMessage) {
+    if let Some(socket) = table.get(slot) {
+        // Closed: the socket is on its way out.
+        let _ = socket.session.tell_always(message);
+    }
+}
+
+fn detach(table: &mut Table, conversation: ConversationId, slot: Slot) {
+    if let Some(listeners) = table.attached.get_mut(&conversation) {
+        if listeners.get(&slot.index) == Some(&slot) {
+            listeners.swap_remove(&slot.index);
+        }
+        if listeners.is_empty() {
+            table.attached.swap_remove(&conversation);
+        }
+    }
+}
+
+fn deliver(table: &mut Table, conversation: ConversationId, events: &Batch) {
+    let Table { sockets, attached, delivered, .. } = table;
+    let Some(listeners) = attached.get_mut(&conversation) else { return };
+    let mut gone = false;
+    for slot in listeners.values() {
+        let Some(socket) = sockets.get_mut(slot.index as usize).filter(|s| s.generation == slot.generation) else {
+            gone = true;
+            continue;
+        };
+        for (event, except) in events {
+            if *except != Some(*slot) {
+                socket.push(event);
+                *delivered += 1;
+            }
+        }
+    }
+    if gone {
+        listeners.retain(|_, slot| {
+            sockets.get(slot.index as usize).is_some_and(|socket| socket.generation == slot.generation)
+        });
+        if listeners.is_empty() {
+            attached.swap_remove(&conversation);
+        }
+    }
+}
+
+/// Where an answer goes: a socket and what its session wants to know again. Dropped without an answer (a handler panicked, a queue was
+/// closed), it answers 'internal error' by itself, so that no request stays open.
+pub struct ReplyTo {
+    to: Option<(Mailbox<RelayMessage>, Slot, Tag)>,
+}
+
+impl ReplyTo {
+    /// Makes a reply for `slot`, whose relay is `relay`.
+    pub fn new(relay: Mailbox<RelayMessage>, slot: Slot, tag: Tag) -> Self {
+        Self { to: Some((relay, slot, tag)) }
+    }
+
+    /// Makes a reply that nobody waits for.
+    pub fn nobody() -> Self {
+        Self { to: None }
+    }
+
+    /// Answers.
+    pub fn send(mut self, answer: Answer) {
+        self.answer(answer);
+    }
+
+    /// Answers with an error.
+    pub fn fail(self, error: ClientError) {
+        self.send(Answer::Failed(error));
+    }
+
+    fn answer(&mut self, answer: Answer) {
+        if let Some((relay, slot, tag)) = self.to.take() {
+            // Past the bound: the request was admitted, and sockets bound their unanswered requests.
+            let _ = relay.tell_always(RelayMessage::Answer { slot, tag, answer });
+        }
+    }
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        self.answer(Answer::Failed(ClientError::internal()));
+    }
+}

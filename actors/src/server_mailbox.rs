@@ -1,0 +1,164 @@
+//! The mailbox of this node: what goes to other nodes, and what comes from them.
+//!
+//! Envelopes are hints (invariant 2). In the embedded mode the bus loops them back, so that revocations and broadcasts take the
+//! same way on one node as on many.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chinwag_schema::{
+    envelope::{Body, Envelope},
+    error::CloseCode,
+    event::Event,
+    ids::NodeId,
+    wire::encoded_event::EncodedEvent,
+};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use crate::{
+    directory::DirectoryMessage,
+    message_kinds,
+    ports::{
+        StoreResult,
+        bus::{Bus, To},
+    },
+    presence::PresenceMessage,
+    runtime::{Behaviour, Cx, Kind, Mailbox},
+};
+
+/// Envelopes that may wait in this node's mailbox on the bus.
+pub const MAILBOX_MAX: usize = 8192;
+
+/// What the mailbox is told.
+pub enum ServerMailboxMessage {
+    /// Sends something to other nodes (and to this one with [`To::All`]).
+    Forward { to: To, body: Body },
+    /// An envelope came.
+    Arrived(Bytes),
+    Sent(StoreResult<()>),
+    Subscribed(StoreResult<mpsc::Receiver<Bytes>>),
+    Resubscribe,
+}
+
+message_kinds!(ServerMailboxMessage { Forward, Arrived, Sent, Subscribed, Resubscribe });
+
+/// What the actor works with.
+pub struct ServerMailboxKeep {
+    pub node: NodeId,
+    pub bus: Arc<dyn Bus>,
+    pub directory: Mailbox<DirectoryMessage>,
+    pub presence: Mailbox<PresenceMessage>,
+}
+
+/// The server mailbox actor. Its own bound is 16,384 messages; when full, forwards are dropped (revocations are also in the account
+/// store). A restart subscribes anew.
+#[derive(Default)]
+pub struct ServerMailbox {
+    sent: u64,
+    arrived: u64,
+    failed: u64,
+    malformed: u64,
+    subscribed: bool,
+}
+
+impl Behaviour for ServerMailbox {
+    type Message = ServerMailboxMessage;
+    type Keep = ServerMailboxKeep;
+    const KIND: Kind = "server_mailbox";
+    const MAILBOX: usize = 16_384;
+    const ESSENTIAL: bool = true;
+
+    fn new(cx: &mut Cx<'_, Self>) -> Self {
+        subscribe(cx);
+        Self::default()
+    }
+
+    fn handle(&mut self, message: ServerMailboxMessage, cx: &mut Cx<'_, Self>) {
+        match message {
+            ServerMailboxMessage::Forward { to, body } => {
+                let envelope = Envelope { version: Envelope::VERSION, from: cx.keep.node, body };
+                let (bus, payload) = (cx.keep.bus.clone(), envelope.encode());
+                cx.pipe(async move { bus.send(to, payload).await }, ServerMailboxMessage::Sent);
+            }
+            ServerMailboxMessage::Arrived(payload) => match Envelope::decode(&payload) {
+                Ok(envelope) => {
+                    self.arrived += 1;
+                    arrived(envelope, cx);
+                }
+                Err(error) => {
+                    self.malformed += 1;
+                    tracing::warn!(%error, "an envelope was dropped");
+                }
+            },
+            ServerMailboxMessage::Sent(Ok(())) => self.sent += 1,
+            ServerMailboxMessage::Sent(Err(error)) => {
+                self.failed += 1;
+                tracing::warn!(%error, "an envelope was not sent");
+            }
+            ServerMailboxMessage::Subscribed(Ok(mut envelopes)) => {
+                self.subscribed = true;
+                let mailbox = cx.mailbox();
+                cx.pipe(
+                    async move {
+                        while let Some(payload) = envelopes.recv().await {
+                            // Full: dropped like any lost envelope.
+                            let _ = mailbox.tell(ServerMailboxMessage::Arrived(payload));
+                        }
+                    },
+                    |()| ServerMailboxMessage::Resubscribe,
+                );
+            }
+            ServerMailboxMessage::Subscribed(Err(error)) => {
+                tracing::warn!(%error, "the bus doesn't answer");
+                cx.after(std::time::Duration::from_secs(1), ServerMailboxMessage::Resubscribe);
+            }
+            ServerMailboxMessage::Resubscribe => {
+                self.subscribed = false;
+                subscribe(cx);
+            }
+        }
+    }
+
+    fn observe(&self, keep: &ServerMailboxKeep) -> Value {
+        json!({
+            "node": keep.node.0,
+            "subscribed": self.subscribed,
+            "sent": self.sent,
+            "arrived": self.arrived,
+            "failed": self.failed,
+            "malformed": self.malformed,
+        })
+    }
+}
+
+fn subscribe(cx: &mut Cx<'_, ServerMailbox>) {
+    let (bus, node) = (cx.keep.bus.clone(), cx.keep.node);
+    cx.pipe(async move { bus.subscribe(node, MAILBOX_MAX).await }, ServerMailboxMessage::Subscribed);
+}
+
+fn arrived(envelope: Envelope, cx: &mut Cx<'_, ServerMailbox>) {
+    let now_ms = cx.unix_ms();
+    let keep = &*cx.keep;
+    // Past the bound: revocations must reach their sockets, and operators' broadcasts are few.
+    let tell = |message| {
+        let _ = keep.directory.tell_always(message);
+    };
+    match envelope.body {
+        Body::UserRevoked { user } => {
+            tell(DirectoryMessage::CloseUser { user, code: CloseCode::REVOKED, reason: "credentials revoked" });
+        }
+        Body::TokenRevoked { token_id } => {
+            tell(DirectoryMessage::CloseToken { token_id, code: CloseCode::REVOKED, reason: "logged out" });
+        }
+        Body::Notification { message } => {
+            let event = Event::Notification { message: message.into(), at_ms: now_ms };
+            tell(DirectoryMessage::NotifyAll { event: Arc::new(EncodedEvent::new(event, now_ms)) });
+        }
+        Body::PresenceChanged { user, name, online, last_seen_ms } => {
+            if envelope.from != keep.node {
+                let _ = keep.presence.tell(PresenceMessage::RemoteChanged { user, name, online, last_seen_ms });
+            }
+        }
+    }
+}
