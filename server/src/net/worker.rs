@@ -1,0 +1,159 @@
+//! A worker thread: HTTP for the connections it is handed, until they upgrade.
+//!
+//! Builds one `actix_http::HttpService` per listener around the actix-web application. The sessions of upgraded sockets live on this
+//! thread too.
+
+use std::{fmt, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use actix_codec::Framed;
+use actix_http::{HttpService, KeepAlive, Protocol, Request, Response, body::MessageBody, h1};
+use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factory, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use futures_util::future::LocalBoxFuture;
+use ipnet::IpNet;
+use tokio::{net::TcpStream, sync::mpsc};
+use tokio_rustls::TlsAcceptor;
+
+use super::{ListenerKind, acceptor::Accepted, proxy_protocol, slow_body, stream::Socket};
+use crate::ws::upgrade::{Gate, PlainHttp, upgrade};
+
+/// The PROXY header, the TLS handshake, and a request's head must each be there within this time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// An idle HTTP connection stays open for this long.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A client may take this long to hang up after our last byte.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What a worker tells the caller's factories about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WorkerContext {
+    /// 0, 1, 2, …: the `worker` of the `Slot`s of its sockets.
+    pub index: u16,
+}
+
+/// One listener as workers know it.
+#[derive(Clone)]
+pub(super) struct ListenerInfo {
+    pub kind: ListenerKind,
+    pub address: SocketAddr,
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// What is the same for all connections.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub listeners: Arc<[ListenerInfo]>,
+    pub trusted_proxies: Arc<[IpNet]>,
+}
+
+/// Runs HTTP on a socket until it ends or upgrades.
+type Serve = Rc<dyn Fn(Socket, SocketAddr) -> LocalBoxFuture<'static, ()>>;
+
+/// Serves connections on this thread until the acceptors are gone.
+pub(super) async fn run<F, I, S, B>(shared: Shared, app: F, gate: Gate, mut accepted: mpsc::Receiver<Accepted>)
+where
+    F: Fn(ListenerKind) -> I,
+    I: IntoServiceFactory<S, Request> + 'static,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Future: 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    S::Error: Into<actix_web::Error> + Into<Response<actix_http::body::BoxBody>> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    B: MessageBody + 'static,
+{
+    let mut services = Vec::new();
+    for listener in shared.listeners.iter() {
+        let Some(plain) = http_service(app(listener.kind), listener, None).await else { return };
+        let Some(serve) = http_service(app(listener.kind), listener, Some((gate.clone(), plain))).await else { return };
+        services.push((serve, listener.tls.clone().map(TlsAcceptor::from)));
+    }
+    while let Some(accepted) = accepted.recv().await {
+        let (serve, tls) = services[accepted.listener].clone();
+        let trusted = shared.trusted_proxies.clone();
+        actix_rt::spawn(async move {
+            let peer = accepted.peer;
+            let prepared = tokio::time::timeout(HEAD_TIMEOUT, prepare(accepted, &trusted, tls)).await;
+            match prepared.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok((socket, peer)) => serve(socket, peer).await,
+                Err(error) => tracing::debug!(%error, %peer, "a connection ended before its first request"),
+            }
+        });
+    }
+}
+
+/// Does what comes before HTTP: PROXY header, TLS handshake.
+async fn prepare(accepted: Accepted, trusted: &[IpNet], tls: Option<TlsAcceptor>) -> io::Result<(Socket, SocketAddr)> {
+    let mut stream = TcpStream::from_std(accepted.stream)?;
+    let mut peer = accepted.peer;
+    if proxy_protocol::is_trusted(peer.ip(), trusted) {
+        peer = proxy_protocol::client_address(&mut stream, peer).await?;
+    }
+    let place = Some(accepted.place);
+    Ok(match tls {
+        None => (Socket::plain(stream, place), peer),
+        Some(tls) => (Socket::tls(tls.accept(stream).await?, place), peer),
+    })
+}
+
+/// Builds the HTTP service of a listener; with a gate, requests with `Upgrade: websocket` go there.
+async fn http_service<I, S, B>(app: I, listener: &ListenerInfo, gate: Option<(Gate, PlainHttp)>) -> Option<Serve>
+where
+    I: IntoServiceFactory<S, Request> + 'static,
+    S: ServiceFactory<Request, Config = AppConfig> + 'static,
+    S::Future: 'static,
+    S::Service: 'static,
+    <S::Service as Service<Request>>::Future: 'static,
+    S::Error: Into<Response<actix_http::body::BoxBody>> + 'static,
+    S::InitError: fmt::Debug,
+    S::Response: Into<Response<B>> + 'static,
+    B: MessageBody + 'static,
+{
+    let secure = listener.tls.is_some();
+    let address = listener.address;
+    let kind = listener.kind;
+    let config = AppConfig::__priv_test_new(secure, address.to_string(), address);
+    // Not public, but the only way to say that a listener has TLS; without it `ConnectionInfo::scheme` would be wrong.
+    let app = map_config(app.into_factory(), move |()| config.clone());
+    let app = apply_fn_factory(app, |request: Request, app: &S::Service| app.call(slow_body::limited(request)));
+    let builder = HttpService::build()
+        .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
+        .client_request_timeout(HEAD_TIMEOUT)
+        .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+        .local_addr(address);
+    let serve: Serve = match gate {
+        None => {
+            let service = builder.finish(app).new_service(()).await.ok()?;
+            let service = Rc::new(service);
+            Rc::new(move |socket, peer| {
+                let call = service.call((socket, Protocol::Http1, Some(peer)));
+                Box::pin(async move { log_end(call.await, peer) })
+            })
+        }
+        Some((gate, plain)) => {
+            let upgrades = fn_service(move |(request, framed): (Request, Framed<Socket, h1::Codec>)| {
+                let (gate, plain) = (gate.clone(), plain.clone());
+                async move {
+                    if let Some(peer) = request.peer_addr() {
+                        upgrade(kind, gate, plain, peer, request, framed).await;
+                    }
+                    Ok::<_, actix_web::Error>(())
+                }
+            });
+            let service = builder.upgrade(upgrades).finish(app).new_service(()).await.ok()?;
+            let service = Rc::new(service);
+            Rc::new(move |socket, peer| {
+                let call = service.call((socket, Protocol::Http1, Some(peer)));
+                Box::pin(async move { log_end(call.await, peer) })
+            })
+        }
+    };
+    Some(serve)
+}
+
+fn log_end(result: Result<(), actix_http::error::DispatchError>, peer: SocketAddr) {
+    if let Err(error) = result {
+        tracing::debug!(%error, %peer, "an HTTP connection ended early");
+    }
+}
