@@ -1,6 +1,6 @@
 //! What a durable append costs: rows per second, CPU per row, and this disk's fdatasync in the same run.
 //!
-//! `cargo run --release -p chinwag-actors --example append_bench [SECONDS PER CASE] [DIRECTORY]`
+//! `cargo run --release -p chinwag-actors --example append_bench [SECONDS PER CASE] [DIRECTORY] [GROUP SIZE]`
 //!
 //! Each case appends groups of 100-byte messages with client ids, one group in flight, either spread over as many conversations (one
 //! message each, as 1:1 traffic does) or all to one. CPU is that of the whole process, checkpoints included, minus making the events.
@@ -20,19 +20,20 @@ use chinwag_schema::ids::{ConversationId, EventId, Seq, Term, UserId};
 use uuid::Uuid;
 
 /// Conversations over which the spread case rotates.
-const CONVERSATIONS: usize = 1000;
+const CONVERSATIONS: usize = 200;
 
 fn main() {
     let mut args = std::env::args().skip(1);
     let seconds = args.next().map_or(2.0, |text| text.parse().expect("seconds per case, a number"));
     let parent = args.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let sizes = args.next().map_or(vec![1, 10, 50, 200], |text| vec![text.parse().expect("a group size, a number")]);
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     println!(
         "{:>6} {:>14} {:>10} {:>12} {:>13} {:>14}",
         "group", "conversations", "rows/s", "CPU µs/row", "ms per group", "fdatasync ms"
     );
     for spread in [true, false] {
-        for size in [1, 10, 50, 200] {
+        for &size in &sizes {
             let dir = tempfile::tempdir_in(&parent).expect("a directory for the store");
             runtime.block_on(case(dir.path(), size, spread, Duration::from_secs_f64(seconds)));
         }

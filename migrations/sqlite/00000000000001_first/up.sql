@@ -118,12 +118,13 @@ CREATE TABLE events (
     PRIMARY KEY (conversation, seq)
 ) STRICT, WITHOUT ROWID;
 
+-- The client id leads: they are UUIDv7 and grow with time, so that the new ones of all conversations share a few pages.
 CREATE TABLE message_ids (
+    client_id    BLOB    NOT NULL,
     conversation INTEGER NOT NULL,
     sender       INTEGER NOT NULL,
-    client_id    BLOB    NOT NULL,
     seq          INTEGER NOT NULL,
-    PRIMARY KEY (conversation, sender, client_id)
+    PRIMARY KEY (client_id, conversation, sender)
 ) STRICT, WITHOUT ROWID;
 
 -- Messages of each sender so far; retention doesn't touch it.

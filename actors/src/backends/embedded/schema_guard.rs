@@ -45,7 +45,7 @@ fn oldest_reader(conn: &mut SqliteConnection) -> diesel::QueryResult<i64> {
     if there.count == 0 {
         return Ok(0);
     }
-    let needed = store_info::table.select(store_info::oldest_reader).first(conn).optional()?;
+    let needed = store_info::table.select(store_info::oldest_reader).get_result(conn).optional()?;
     Ok(needed.unwrap_or(0))
 }
 
@@ -58,7 +58,7 @@ pub(super) fn settle_epoch(conn: &mut SqliteConnection, dir: &DataDir, path: &Pa
     let store = |reason: String| OpenError::Store { path: path.display().to_string(), reason };
     let (epoch, stored): (Option<i64>, Option<Vec<u8>>) = store_info::table
         .select((store_info::epoch, store_info::boot_id))
-        .first(conn)
+        .get_result(conn)
         .map_err(|error| store(error.to_string()))?;
     let stored: Option<BootId> = stored.and_then(|id| id.try_into().ok());
     let beside = dir.boot_ids()?;

@@ -15,7 +15,7 @@ use crate::ports::{StoreError, StoreResult};
 
 /// Pages (4 KiB) in the log above which a commit of the writer checkpoints by itself. The checkpointer normally keeps the rest
 /// small; this is what bounds the file under a load that never pauses.
-const CHECKPOINT_PAGES: u32 = 4096;
+const CHECKPOINT_PAGES: u32 = 8192;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,9 +111,12 @@ pub(super) fn fault(error: DieselError) -> StoreError {
 /// Declares a statement that diesel prepares once per connection.
 ///
 /// Diesel's own update and upsert builders are marked as not to be cached, since their text may vary; that would parse the SQL anew
-/// for each appended row. Each `?` stands for the next field, in order. With `-> (types)` the statement returns rows.
+/// for each appended row. Each `?` stands for the next field, in order; a wrong number of them doesn't compile.
+///
+/// Another trap beside it: `first()` binds its `LIMIT 1`, and SQLite plans a statement with a bound limit anew each time it runs.
+/// Lookups by a unique key use `get_result()`.
 macro_rules! statement {
-    ($(#[$doc:meta])* $name:ident $(<$lt:lifetime>)? { $($field:ident: $rust:ty as $sql_type:ty),* $(,)? } $(-> $rows:ty)?, $sql:expr) => {
+    ($(#[$doc:meta])* $name:ident $(<$lt:lifetime>)? { $($field:ident: $rust:ty as $sql_type:ty),* $(,)? }, $sql:expr) => {
         $(#[$doc])*
         pub(super) struct $name $(<$lt>)? { $(pub(super) $field: $rust),* }
 
@@ -122,6 +125,9 @@ macro_rules! statement {
 
             pub struct Id;
 
+            const FIELDS: &[&str] = &[$(stringify!($field)),*];
+            const PARTS: [&str; FIELDS.len() + 1] = $crate::backends::embedded::sql::parts($sql);
+
             impl $(<$lt>)? QueryId for $name $(<$lt>)? {
                 type QueryId = Id;
                 const HAS_STATIC_QUERY_ID: bool = true;
@@ -129,31 +135,41 @@ macro_rules! statement {
 
             impl $(<$lt>)? QueryFragment<diesel::sqlite::Sqlite> for $name $(<$lt>)? {
                 fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, diesel::sqlite::Sqlite>) -> diesel::QueryResult<()> {
-                    let mut parts = $sql.split('?');
+                    let mut parts = PARTS.iter();
+                    out.push_sql(parts.next().unwrap_or(&""));
                     $(
-                        out.push_sql(parts.next().unwrap_or_default());
                         out.push_bind_param::<$sql_type, _>(&self.$field)?;
+                        out.push_sql(parts.next().unwrap_or(&""));
                     )*
-                    out.push_sql(parts.next().unwrap_or_default());
-                    debug_assert!(parts.next().is_none(), "more placeholders than fields: {}", $sql);
                     Ok(())
                 }
             }
 
-            $crate::backends::embedded::sql::statement!(@rows $name $(<$lt>)?, $($rows)?);
+            impl $(<$lt>)? Query for $name $(<$lt>)? {
+                type SqlType = diesel::sql_types::Untyped;
+            }
 
             impl $(<$lt>)? diesel::RunQueryDsl<diesel::SqliteConnection> for $name $(<$lt>)? {}
         };
     };
-    (@rows $name:ident $(<$lt:lifetime>)?, $rows:ty) => {
-        impl $(<$lt>)? Query for $name $(<$lt>)? {
-            type SqlType = $rows;
-        }
-    };
-    (@rows $name:ident $(<$lt:lifetime>)?,) => {
-        impl $(<$lt>)? Query for $name $(<$lt>)? {
-            type SqlType = diesel::sql_types::Untyped;
-        }
-    };
 }
 pub(super) use statement;
+
+/// Splits a statement at its placeholders, when the program is compiled.
+pub(super) const fn parts<const N: usize>(sql: &'static str) -> [&'static str; N] {
+    let mut parts = [""; N];
+    let (mut rest, mut at, mut part) = (sql, 0, 0);
+    while at < rest.len() {
+        if rest.as_bytes()[at] == b'?' {
+            let (before, after) = rest.split_at(at);
+            parts[part] = before;
+            rest = after.split_at(1).1;
+            (at, part) = (0, part + 1);
+        } else {
+            at += 1;
+        }
+    }
+    assert!(part + 1 == N, "as many placeholders as fields");
+    parts[part] = rest;
+    parts
+}

@@ -32,7 +32,7 @@ pub async fn pages_forward_and_backward_are_ascending_and_say_when_complete(stor
         assert_eq!(found.oldest_seq, Seq(1));
     }
     let nothing = store.page(ConversationId(99), Direction::After(Seq(0)), 5, Filter::All).await.unwrap();
-    assert_eq!(nothing, Page { events: vec![], complete: true, oldest_seq: Seq(1) });
+    assert_eq!(nothing, Page { events: vec![], complete: true, oldest_seq: Seq(1), targets: vec![] });
 }
 
 pub async fn pages_of_messages_skip_the_rest(store: &impl MessageStore) {

@@ -93,12 +93,12 @@ pub(super) fn direct_between(conn: &mut SqliteConnection, a: UserId, b: UserId) 
             .filter(conversations::user_lo.eq(a.min(b).0))
             .filter(conversations::user_hi.eq(a.max(b).0))
             .select(ConversationRow::as_select())
-            .first(conn),
+            .get_result(conn),
     )
 }
 
 pub(super) fn by_id(conn: &mut SqliteConnection, id: ConversationId) -> StoreResult<Option<Conversation>> {
-    found(conversations::table.filter(conversations::id.eq(id.0)).select(ConversationRow::as_select()).first(conn))
+    found(conversations::table.filter(conversations::id.eq(id.0)).select(ConversationRow::as_select()).get_result(conn))
 }
 
 pub(super) fn room_by_name(conn: &mut SqliteConnection, name: &str) -> StoreResult<Option<Conversation>> {
@@ -107,7 +107,7 @@ pub(super) fn room_by_name(conn: &mut SqliteConnection, name: &str) -> StoreResu
             .filter(conversations::kind.eq(ConversationKind::Room as i16))
             .filter(conversations::name.eq(name))
             .select(ConversationRow::as_select())
-            .first(conn),
+            .get_result(conn),
     )
 }
 
@@ -136,7 +136,7 @@ pub(super) fn reserve_ids(conn: &mut SqliteConnection, node: u16, until_ms: i64)
     let before: Option<i64> = id_reservations::table
         .filter(id_reservations::node.eq(node))
         .select(id_reservations::until_ms)
-        .first(conn)
+        .get_result(conn)
         .optional()
         .map_err(fault)?;
     let until_ms = until_ms.max(before.unwrap_or(i64::MIN));

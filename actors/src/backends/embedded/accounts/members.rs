@@ -82,7 +82,7 @@ pub(super) fn put(conn: &mut SqliteConnection, conversation: ConversationId, row
     let count: i64 = conversations::table
         .filter(conversations::id.eq(conversation.0))
         .select(conversations::member_count)
-        .first(conn)
+        .get_result(conn)
         .map_err(fault)?;
     let most = limits::conversation::MEMBERS_MAX as u64;
     if count.cast_unsigned() >= most {
@@ -199,7 +199,7 @@ pub(super) fn cursor(conn: &mut SqliteConnection, conversation: ConversationId, 
         .filter(members::conversation.eq(conversation.0))
         .filter(members::user.eq(user.0))
         .select(CursorRow::as_select())
-        .first(conn)
+        .get_result(conn)
         .optional()
         .map_err(fault)?;
     Ok(row.map(Cursor::from).unwrap_or_default())

@@ -36,7 +36,7 @@ pub(super) fn rotate(
     let found: Option<(i64, i64, i64, bool)> = refresh_tokens::table
         .filter(refresh_tokens::hash.eq(old.as_slice()))
         .select((refresh_tokens::family, refresh_tokens::user, refresh_tokens::expires_at_ms, refresh_tokens::spent))
-        .first(conn)
+        .get_result(conn)
         .optional()
         .map_err(fault)?;
     let Some((family, user, expires_at_ms, spent)) = found else {

@@ -60,7 +60,7 @@ pub(super) fn credentials(conn: &mut SqliteConnection, name: &str) -> StoreResul
     let found: Option<(UserRow, String, i64)> = users::table
         .filter(users::name.eq(name))
         .select((UserRow::as_select(), users::password_hash, users::tokens_valid_from_ms))
-        .first(conn)
+        .get_result(conn)
         .optional()
         .map_err(fault)?;
     Ok(found.map(|(user, password_hash, tokens_valid_from_ms)| Credentials {
@@ -71,7 +71,7 @@ pub(super) fn credentials(conn: &mut SqliteConnection, name: &str) -> StoreResul
 }
 
 pub(super) fn by_name(conn: &mut SqliteConnection, name: &str) -> StoreResult<Option<User>> {
-    let found = users::table.filter(users::name.eq(name)).select(UserRow::as_select()).first(conn).optional();
+    let found = users::table.filter(users::name.eq(name)).select(UserRow::as_select()).get_result(conn).optional();
     Ok(found.map_err(fault)?.map(User::from))
 }
 

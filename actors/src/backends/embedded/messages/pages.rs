@@ -46,7 +46,7 @@ pub(super) fn page(
         found.reverse();
     }
     let events = found.into_iter().map(EventRow::into_event).collect::<StoreResult<_>>()?;
-    Ok(Page { events, complete, oldest_seq: to_seq(head.oldest_seq) })
+    Ok(Page { events, complete, oldest_seq: to_seq(head.oldest_seq), targets: Vec::new() })
 }
 
 /// Finds an event by halving the range of seqs: ids grow with them.
@@ -63,7 +63,7 @@ pub(super) fn find(
             .filter(events::conversation.eq(conversation.0))
             .filter(events::seq.eq(middle))
             .select(events::id)
-            .first(conn)
+            .get_result(conn)
             .optional()
             .map_err(fault)?;
         match there {

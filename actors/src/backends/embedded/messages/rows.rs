@@ -127,7 +127,7 @@ pub(super) fn head(conn: &mut SqliteConnection, conversation: ConversationId) ->
     log_heads::table
         .filter(log_heads::conversation.eq(conversation.0))
         .select(HeadRow::as_select())
-        .first(conn)
+        .get_result(conn)
         .optional()
         .map_err(fault)
 }
@@ -142,7 +142,7 @@ pub(super) fn event(
         .filter(events::conversation.eq(conversation.0))
         .filter(events::seq.eq(from_seq(seq)))
         .select(EventRow::as_select())
-        .first(conn)
+        .get_result(conn)
         .optional()
         .map_err(fault)
 }
@@ -153,7 +153,7 @@ pub(super) fn own_total(conn: &mut SqliteConnection, conversation: ConversationI
         .filter(own_totals::conversation.eq(conversation.0))
         .filter(own_totals::sender.eq(user.0))
         .select(own_totals::own)
-        .first(conn)
+        .get_result(conn)
         .optional()
         .map_err(fault)?;
     Ok(own.unwrap_or(0).cast_unsigned())

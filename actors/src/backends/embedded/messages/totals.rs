@@ -51,7 +51,7 @@ fn messages_at(
             .filter(events::conversation.eq(conversation.0))
             .filter(events::seq.eq(seq))
             .select((events::messages, events::kind))
-            .first(conn)
+            .get_result(conn)
             .map_err(fault)
     };
     let messages = if upto >= head.oldest_seq {
