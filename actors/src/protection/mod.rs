@@ -100,6 +100,17 @@ impl Protection {
         self.recent.judge(&self.settings.spam, user, content, now)
     }
 
+    /// Returns how much was refused so far, by rule: for metrics.
+    pub fn refused(&self) -> [(&'static str, u64); 5] {
+        [
+            ("rooms_messages", self.rooms_messages.refused()),
+            ("messages", self.messages.refused()),
+            ("room_creation", self.room_creation.refused()),
+            ("commands", self.commands.refused()),
+            ("spam", self.recent.refused()),
+        ]
+    }
+
     /// Returns the settings in force.
     pub fn settings(&self) -> &ProtectionSettings {
         &self.settings
@@ -144,6 +155,7 @@ mod tests {
             protection.command(ANN, now).unwrap();
         }
         assert!(protection.command(ANN, now).is_err());
+        assert_eq!(protection.refused()[2..4], [("room_creation", 1), ("commands", 1)]);
     }
 
     #[test]

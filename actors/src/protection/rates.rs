@@ -7,7 +7,10 @@ use std::{
     collections::VecDeque,
     fmt,
     hash::{BuildHasher, Hash, RandomState},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -94,6 +97,7 @@ pub struct KeyedRates<K> {
     /// Which stripe: keyed at random, so that nobody can choose keys that meet in one.
     placement: RandomState,
     stripes: Vec<Mutex<HashMap<K, Entry>>>,
+    refused: AtomicU64,
 }
 
 impl<K: Hash + Eq + Copy> KeyedRates<K> {
@@ -105,6 +109,7 @@ impl<K: Hash + Eq + Copy> KeyedRates<K> {
             max_keys_per_stripe: max_keys.div_ceil(STRIPES).max(1),
             placement: RandomState::new(),
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            refused: AtomicU64::new(0),
         }
     }
 
@@ -116,6 +121,17 @@ impl<K: Hash + Eq + Copy> KeyedRates<K> {
 
     /// Counts an action now, or says how long to wait. A refused action isn't counted, but begins the block if there is one.
     pub fn take(&self, key: K, now: Instant) -> Result<(), Wait> {
+        self.try_take(key, now).inspect_err(|_| {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        })
+    }
+
+    /// Returns how many actions were refused so far.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    fn try_take(&self, key: K, now: Instant) -> Result<(), Wait> {
         let mut stripe = self.stripe(&key);
         self.make_room(&mut stripe, &key, now);
         let entry = stripe.entry(key).or_default();

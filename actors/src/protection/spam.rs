@@ -5,7 +5,10 @@
 use std::{
     collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use chinwag_schema::{ids::UserId, limits::text::CONTENT_MAX_CHARS};
@@ -145,11 +148,12 @@ pub(super) struct Recent {
     hasher: RandomState,
     max_users: usize,
     users: Mutex<HashMap<UserId, Digests>>,
+    refused: AtomicU64,
 }
 
 impl Recent {
     pub(super) fn new(max_users: usize) -> Self {
-        Self { hasher: RandomState::new(), max_users, users: Mutex::default() }
+        Self { hasher: RandomState::new(), max_users, users: Mutex::default(), refused: AtomicU64::new(0) }
     }
 
     pub(super) fn judge(
@@ -164,10 +168,15 @@ impl Recent {
         // Outside the lock: a long text takes tens of microseconds.
         let reasons = tripped(settings, content, repeats);
         if !reasons.is_empty() && reasons.len() >= settings.trips as usize {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(reasons);
         }
         self.remember(user, digest, now);
         Ok(())
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn remember(&self, user: UserId, digest: u64, now: Instant) {

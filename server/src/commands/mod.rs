@@ -1,0 +1,3 @@
+//! Commands of the program that don't serve.
+
+pub mod user;

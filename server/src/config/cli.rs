@@ -1,0 +1,152 @@
+//! The command line: subcommands, and every setting as a flag.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::settings::{Flags, Kind, SETTINGS};
+
+const AFTER_HELP: &str = "\
+Settings come from flags, CHINWAG_… variables, ./.env, chinwag.toml and defaults, the first that has one; `chinwag config` shows which.
+
+Exit codes: 0 done or stopped as asked, 1 failed while running, 2 wrong usage or settings, 3 the data directory is in use or unusable, \
+4 an address can't be bound, 5 a user or name doesn't exist or is taken.";
+
+/// A self-hosted chat engine.
+#[derive(Debug, Parser)]
+#[command(name = "chinwag", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub settings: Flags,
+}
+
+/// What to do; without any, serve.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Serve until SIGTERM or SIGINT (the default)
+    Serve,
+    /// Print the effective settings with their sources
+    Config,
+    /// Manage accounts (while the server is stopped: it holds the data directory)
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Fill the data directory with sample users, groups, chats and messages
+    Seed,
+    /// Print the version
+    Version,
+}
+
+/// `chinwag user …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum UserCommand {
+    /// Create an account; its password is the first line of standard input, or of a file
+    Add {
+        name: String,
+        /// What others see instead of the name (1 to 64 characters)
+        #[arg(long)]
+        display_name: Option<String>,
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// List all accounts
+    List,
+    /// Set a password; ends all sessions of the user
+    Passwd {
+        name: String,
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// Ban a user, which ends all its sessions; or lift the ban
+    Ban {
+        name: String,
+        /// Lift the ban instead
+        #[arg(long)]
+        unban: bool,
+    },
+}
+
+/// Where a password comes from: never the command line, which other users of the machine can read.
+#[derive(Debug, Clone, Args)]
+pub struct PasswordSource {
+    /// Read the password from this file's first line instead of standard input
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Reads a command line; the error prints itself (help and version included) and knows its exit code.
+    pub fn read(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, clap::Error> {
+        let matches = Self::described().try_get_matches_from(args)?;
+        Self::from_arg_matches(&matches)
+    }
+
+    /// Returns the clap command with what the table of settings knows: defaults, variables, switches without a value.
+    pub fn described() -> clap::Command {
+        let mut command = Self::command();
+        for setting in SETTINGS {
+            command = command.mut_arg(setting.name, |arg| {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                let default = match setting.default {
+                    "" => String::new(),
+                    default => format!(" [default: {default}]"),
+                };
+                let arg = arg.help(format!("{help}{default} [env: {}]", setting.variable()));
+                match setting.kind {
+                    Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+                    Kind::Secret => arg.hide(true),
+                    Kind::One | Kind::Many => arg,
+                }
+            });
+        }
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::read(std::iter::once("chinwag").chain(args.iter().copied()).map(Into::into))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::described().debug_assert();
+    }
+
+    #[test]
+    fn settings_may_stand_before_and_after_the_subcommand() {
+        for args in [
+            &["--data", "d", "serve"][..],
+            &["serve", "--data", "d"],
+            &["--data", "d"],
+            &["user", "list", "--data", "d"],
+        ] {
+            assert_eq!(read(args).unwrap().settings.data, ["d"], "{args:?}");
+        }
+    }
+
+    #[test]
+    fn switches_need_no_value_and_lists_repeat() {
+        let flags = read(&["--unlimited", "--http", "a", "--http", "b"]).unwrap().settings;
+        assert_eq!((flags.unlimited, flags.http), (vec!["true".into()], vec!["a".into(), "b".into()]));
+        assert_eq!(read(&["serve", "--unlimited=false"]).unwrap().settings.unlimited, ["false"]);
+    }
+
+    #[test]
+    fn unknown_flags_and_commands_are_refused() {
+        for args in [&["--nonsense"][..], &["dance"], &["user"], &["user", "add"]] {
+            assert!(read(args).is_err(), "{args:?}");
+        }
+    }
+
+    #[test]
+    fn help_names_defaults_and_variables() {
+        let help = Cli::described().render_long_help().to_string();
+        assert!(help.contains("127.0.0.1:4000") && help.contains("CHINWAG_RATE_COMMANDS"), "{help}");
+        assert!(!help.contains("--secret "), "a secret is no flag");
+    }
+}
