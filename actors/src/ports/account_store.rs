@@ -107,7 +107,7 @@ pub trait AccountStore: Send + Sync + 'static {
 
     // ---- members
     /// Adds or updates a member; the flag says 'was not there'. `LimitReached` beyond `limits::conversation::MEMBERS_MAX` members or
-    /// `limits::user::CONVERSATIONS_MAX` memberships.
+    /// `limits::user::CONVERSATIONS_MAX` memberships; `NotFound` when there is no such conversation or account.
     async fn put_member(&self, conversation: ConversationId, row: &MemberRow) -> StoreResult<bool>;
     /// Removes a member with its cursor; the flag says 'was there'.
     async fn remove_member(&self, conversation: ConversationId, user: UserId) -> StoreResult<bool>;
@@ -115,7 +115,8 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn members(&self, conversation: ConversationId, after: UserId, limit: usize) -> StoreResult<Vec<MemberRow>>;
 
     // ---- cursors
-    /// Stores cursors, each only where it lies further than the stored one (per pointer).
+    /// Stores cursors, each only where it lies further than the stored one (per pointer). Those of users that are no members
+    /// (any more) are dropped. A power loss may take the last ones back.
     async fn put_cursors(&self, cursors: &[(ConversationId, UserId, Cursor)]) -> StoreResult<()>;
     async fn cursor(&self, conversation: ConversationId, user: UserId) -> StoreResult<Cursor>;
     /// Returns the cursors of a conversation's members that have one, `limit` at most.

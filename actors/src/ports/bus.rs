@@ -21,7 +21,8 @@ pub enum To {
 /// Envelopes from one node to another that arrive do so in order.
 #[async_trait]
 pub trait Bus: Send + Sync + 'static {
-    /// Sends an envelope. `Ok` means handed over, not arrived; `LimitReached` that the receiver's mailbox is full.
+    /// Sends an envelope. `Ok` means handed over, not arrived; `LimitReached` that the receiver's mailbox is full
+    /// (with [`To::All`]: one of them; the others got it); `NotFound` that the backend knows of no such mailbox.
     async fn send(&self, to: To, payload: Payload) -> StoreResult<()>;
 
     /// Opens this node's mailbox, in which at most `bound` envelopes wait; a later call replaces the earlier mailbox.

@@ -107,7 +107,8 @@ pub trait MessageStore: Send + Sync + 'static {
     async fn claim(&self, conversation: ConversationId, term: Term) -> StoreResult<Head>;
 
     /// Appends groups, durably: when this returns `Ok`, a power loss can't take them back. Each group stands or falls alone;
-    /// `Fenced` in one doesn't touch the others. The outer error means that nothing is known: read back.
+    /// `Fenced` in one doesn't touch the others, nor does `Corrupt`, for event ids that don't grow. A larger term than the stored
+    /// one is taken over. The outer error means that nothing is known: read back.
     async fn append(&self, groups: Vec<Append>) -> StoreResult<Vec<StoreResult<Vec<Appended>>>>;
 
     /// Returns a page of at most `limit` events.
@@ -129,7 +130,7 @@ pub trait MessageStore: Send + Sync + 'static {
     async fn own_totals(&self, user: UserId, conversations: &[ConversationId]) -> StoreResult<Vec<u64>>;
 
     /// Returns (messages, `user`'s messages) up to and including `upto`; works from the nearer end and stays exact when retention has removed
-    /// what lies below.
+    /// what lies below. Below the oldest stored event it gives the totals right before that event.
     async fn totals_at(&self, conversation: ConversationId, user: UserId, upto: Seq) -> StoreResult<(u64, u64)>;
 
     /// Removes events older than `cutoff_ms`, at most `limit` of them, always a prefix of a conversation; head and totals stay.
