@@ -33,7 +33,7 @@ use crate::{
     server_mailbox::{ServerMailbox, ServerMailboxKeep, ServerMailboxMessage},
     session::{
         Conn, Session, SessionMessage, authenticator::{Authenticator, Identity}, messenger::MessengerSession,
-        native::NativeSession, outbox::Outbox, presence::PresenceSession, rooms::RoomsSession,
+        native::{CreatedGroups, NativeSession}, outbox::Outbox, presence::PresenceSession, rooms::RoomsSession,
         session::{ReaderGate, SessionKeep},
     },
     snowflake::Snowflakes,
@@ -149,6 +149,8 @@ pub struct Node {
     pub shards: Arc<ShardTable>,
     pub protection: Protection,
     pub counters: Arc<Counters>,
+    /// Groups made by native requests of the last minutes.
+    pub created_groups: CreatedGroups,
     pub started_at_ms: i64,
     draining: AtomicBool,
     authenticator: std::sync::OnceLock<Arc<dyn Authenticator>>,
@@ -242,6 +244,7 @@ impl Node {
             shards,
             protection,
             counters,
+            created_groups: CreatedGroups::default(),
             started_at_ms,
             draining: AtomicBool::new(false),
             authenticator: std::sync::OnceLock::new(),

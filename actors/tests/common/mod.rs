@@ -18,7 +18,9 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use chinwag_actors::{
-    backends::embedded::{Database, DatabaseOptions, EmbeddedAccounts, EmbeddedBus, EmbeddedDirectory, EmbeddedMessages},
+    backends::embedded::{
+        Database, DatabaseOptions, EmbeddedAccounts, EmbeddedBus, EmbeddedDirectory, EmbeddedMessages,
+    },
     directory::DirectoryMessage,
     engine::{EngineSettings, Node, OpenSession, Parts},
     protection::{Protection, ProtectionSettings},
@@ -116,8 +118,14 @@ impl Engine {
     pub async fn account(&self, name: &str) -> Identity {
         let now_ms = self.node.runtime.unix_ms();
         let id = self.node.ids.user(now_ms).unwrap();
-        let user =
-            User { id, name: name.into(), display_name: None, created_at_ms: now_ms, last_seen_ms: None, banned: false };
+        let user = User {
+            id,
+            name: name.into(),
+            display_name: None,
+            created_at_ms: now_ms,
+            last_seen_ms: None,
+            banned: false,
+        };
         let made = self.node.accounts.call("create_user", move |s| async move { s.create_user(&user, "hash").await });
         made.await.unwrap();
         let (name, guest) = (name.into(), false);
@@ -131,7 +139,13 @@ impl Engine {
         let encoding = Encoding { dialect, compressed: false };
         let outbox = Rc::new(Outbox::new(encoding, self.stats.clone()));
         let session = self.node.open_session(dialect, outbox.clone(), "127.0.0.1".into(), identity.cloned());
-        Client { outbox, session, sockets: self.sockets.clone(), frames: RefCell::default(), buffer: RefCell::default() }
+        Client {
+            outbox,
+            session,
+            sockets: self.sockets.clone(),
+            frames: RefCell::default(),
+            buffer: RefCell::default(),
+        }
     }
 
     /// Opens a rooms socket and logs a guest (or, with a token, an account) in.

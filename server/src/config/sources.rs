@@ -104,6 +104,9 @@ fn put_variable(raw: &mut RawSettings, problems: &mut Vec<Problem>, variable: &s
         return;
     }
     let Some(setting) = settings::find_variable(variable) else {
+        if is_service_link(variable, value) {
+            return;
+        }
         let place = match &source {
             Source::DotEnv { .. } => format!("{source}: "),
             _ => String::new(),
@@ -117,6 +120,17 @@ fn put_variable(raw: &mut RawSettings, problems: &mut Vec<Problem>, variable: &s
         _ => vec![value.trim().to_owned()],
     };
     put(raw, setting, values, source);
+}
+
+/// Says whether Kubernetes made this variable: it describes every Service to every container, so a Service named `chinwag` (or
+/// `chinwag-http`) puts `CHINWAG_SERVICE_HOST`, `CHINWAG_PORT=tcp://…`, `CHINWAG_PORT_3000_TCP_ADDR` and the like into ours.
+fn is_service_link(variable: &str, value: &str) -> bool {
+    let address = value.starts_with("tcp://") || value.starts_with("udp://");
+    let of_port = ["_TCP", "_UDP"].iter().any(|protocol| variable.contains(protocol)) && variable.contains("_PORT_");
+    variable.ends_with("_SERVICE_HOST")
+        || variable.contains("_SERVICE_PORT")
+        || of_port
+        || (variable.ends_with("_PORT") && address)
 }
 
 /// Reads `.env`; other programs' variables in it are none of our business and are not exported.

@@ -107,6 +107,17 @@ fn unknown_names_are_refused_with_their_place() {
 }
 
 #[test]
+fn what_kubernetes_says_about_services_is_no_setting() {
+    let place = Place::new()
+        .variable("CHINWAG_SERVICE_HOST", "10.0.0.7")
+        .variable("CHINWAG_SERVICE_PORT_HTTP", "3000")
+        .variable("CHINWAG_PORT", "tcp://10.0.0.7:3000")
+        .variable("CHINWAG_HTTP_PORT_3000_TCP_ADDR", "10.0.0.7");
+    assert!(place.load().is_ok());
+    assert!(place.variable("CHINWAG_PORT", "3000").load().is_err());
+}
+
+#[test]
 fn syntax_errors_name_their_line() {
     assert!(Place::new().file("chinwag.toml", "data = \"d\"\nhttp = [\n").refusal().starts_with("chinwag.toml:"));
     let twice = Place::new().file("chinwag.toml", "data = \"d\"\ndata = \"e\"\n").refusal();

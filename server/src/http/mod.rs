@@ -9,6 +9,7 @@ pub mod client_addr;
 pub mod errors;
 mod guard;
 pub mod health;
+pub mod page;
 pub mod request_log;
 pub mod stats;
 
@@ -46,7 +47,7 @@ pub struct HttpState {
     pub allowed_origins: Vec<String>,
 }
 
-/// Makes the application: our routes, then `extra` ones (pages, admin), then 404 as JSON.
+/// Makes the application: our routes, then `extra` ones (pages), then 404 as JSON.
 pub fn app(
     state: Data<HttpState>,
     extra: impl FnOnce(&mut ServiceConfig),
@@ -59,10 +60,28 @@ pub fn app(
         InitError = (),
     >,
 > {
+    bare(state, |config| {
+        routes(config);
+        extra(config);
+    })
+}
+
+/// Makes an application with these routes only, and what all share: errors as JSON, headers, CORS, request log.
+pub fn bare(
+    state: Data<HttpState>,
+    configure: impl FnOnce(&mut ServiceConfig),
+) -> App<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = Error,
+        InitError = (),
+    >,
+> {
     App::new()
         .app_data(state)
-        .configure(routes)
-        .configure(extra)
+        .configure(configure)
         .default_service(web::to(not_found))
         .wrap(from_fn(guard::guard))
         .wrap(TracingLogger::<request_log::PathOnly>::new())

@@ -23,8 +23,6 @@ const WAITING_MAX: usize = 1024;
 /// What the caller chooses.
 #[derive(Clone)]
 pub struct NetSettings {
-    /// Worker threads, at least 1.
-    pub workers: u16,
     /// Open connections of all listeners together.
     pub max_connections: usize,
     /// For every listener; `None`: plain TCP.
@@ -37,9 +35,15 @@ pub struct NetSettings {
 pub struct Net;
 
 impl Net {
-    /// Starts the workers as arbiters of the current actix system, and one accept task per listener on the current thread. On each worker
+    /// Starts the workers on the arbiters given (at least one), and one accept task per listener on the current thread. On each worker
     /// thread `gate` is called once, and `app` twice per listener: the application with and without upgrades in front of it.
-    pub fn start<F, G, I, S, B>(listeners: Vec<Bound>, settings: NetSettings, app: F, gate: G) -> io::Result<NetHandle>
+    pub fn start<F, G, I, S, B>(
+        listeners: Vec<Bound>,
+        arbiters: Vec<Arbiter>,
+        settings: NetSettings,
+        app: F,
+        gate: G,
+    ) -> io::Result<NetHandle>
     where
         F: Fn(WorkerContext, ListenerKind) -> I + Clone + Send + 'static,
         G: Fn(WorkerContext) -> Gate + Clone + Send + 'static,
@@ -59,13 +63,11 @@ impl Net {
             tls: settings.tls.clone(),
         });
         let shared = Shared { listeners: infos.collect(), trusted_proxies: settings.trusted_proxies.clone() };
-        let mut arbiters = Vec::new();
         let mut workers = Vec::new();
-        for index in 0..settings.workers.max(1) {
-            let context = WorkerContext { index };
+        for (index, arbiter) in arbiters.iter().enumerate() {
+            let context = WorkerContext { index: u16::try_from(index).map_err(io::Error::other)? };
             let (sender, receiver) = mpsc::channel(WAITING_MAX);
             let (shared, app, gate) = (shared.clone(), app.clone(), gate.clone());
-            let arbiter = Arbiter::new();
             let started = arbiter.spawn_fn(move || {
                 let gate = gate(context);
                 actix_rt::spawn(worker::run(shared, move |kind| app(context, kind), gate, receiver));
@@ -73,7 +75,6 @@ impl Net {
             if !started {
                 return Err(io::Error::other("a worker thread ended at once"));
             }
-            arbiters.push(arbiter);
             workers.push(sender);
         }
         let places = Places::new(settings.max_connections);

@@ -4,8 +4,10 @@
 //! it then.
 
 use std::{
+    cell::Cell,
     io::{self, IoSlice},
     pin::Pin,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -16,6 +18,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    time::Instant,
 };
 use tokio_rustls::server::TlsStream;
 
@@ -54,6 +57,19 @@ impl Drop for Place {
     }
 }
 
+/// When the request began that HTTP hasn't answered yet; read by a watchdog.
+#[derive(Debug, Default)]
+pub struct Unanswered {
+    since: Cell<Option<Instant>>,
+}
+
+impl Unanswered {
+    /// Returns when the first byte came that no byte of an answer followed yet.
+    pub fn since(&self) -> Option<Instant> {
+        self.since.get()
+    }
+}
+
 #[derive(Debug)]
 enum Io {
     Plain(TcpStream),
@@ -66,23 +82,43 @@ pub struct Socket {
     io: Io,
     /// Bytes that come before those of the stream: a request that is handed on after it was read.
     replay: Option<Box<Vec<u8>>>,
+    /// While HTTP runs.
+    watched: Option<Rc<Unanswered>>,
     _place: Option<Place>,
 }
 
 impl Socket {
     /// Wraps a TCP stream.
     pub fn plain(stream: TcpStream, place: Option<Place>) -> Self {
-        Self { io: Io::Plain(stream), replay: None, _place: place }
+        Self { io: Io::Plain(stream), replay: None, watched: None, _place: place }
     }
 
     /// Wraps a TLS stream after its handshake.
     pub fn tls(stream: TlsStream<TcpStream>, place: Option<Place>) -> Self {
-        Self { io: Io::Tls(Box::new(stream)), replay: None, _place: place }
+        Self { io: Io::Tls(Box::new(stream)), replay: None, watched: None, _place: place }
     }
 
     /// Says whether the bytes travel encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self.io, Io::Tls(_))
+    }
+
+    /// Begins to note when requests wait for an answer.
+    pub fn watch(&mut self) -> Rc<Unanswered> {
+        self.watched.get_or_insert_default().clone()
+    }
+
+    /// Ends [`Self::watch`]: the stream is no HTTP any more.
+    pub fn unwatch(&mut self) {
+        if let Some(watched) = self.watched.take() {
+            watched.since.set(None);
+        }
+    }
+
+    fn answered(&self) {
+        if let Some(watched) = &self.watched {
+            watched.since.set(None);
+        }
     }
 
     /// Puts bytes in front of those still to be read.
@@ -103,15 +139,24 @@ impl AsyncRead for Socket {
             }
             return Poll::Ready(Ok(()));
         }
-        match &mut self.io {
+        let before = buf.filled().len();
+        let polled = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if let Some(watched) = &self.watched
+            && buf.filled().len() > before
+            && watched.since.get().is_none()
+        {
+            watched.since.set(Some(Instant::now()));
         }
+        polled
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.answered();
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
@@ -123,6 +168,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.answered();
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),

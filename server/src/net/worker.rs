@@ -11,10 +11,15 @@ use actix_service::{IntoServiceFactory, Service, ServiceFactory, apply_fn_factor
 use actix_web::dev::AppConfig;
 use futures_util::future::LocalBoxFuture;
 use ipnet::IpNet;
-use tokio::{net::TcpStream, sync::mpsc};
+use tokio::{net::TcpStream, sync::mpsc, time::Instant};
 use tokio_rustls::TlsAcceptor;
 
-use super::{ListenerKind, acceptor::Accepted, proxy_protocol, slow_body, stream::Socket};
+use super::{
+    ListenerKind,
+    acceptor::Accepted,
+    proxy_protocol, slow_body,
+    stream::{Socket, Unanswered},
+};
 use crate::ws::upgrade::{Gate, PlainHttp, upgrade};
 
 /// The PROXY header, the TLS handshake, and a request's head must each be there within this time.
@@ -23,6 +28,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A client may take this long to hang up after our last byte.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A request, its body and its handler must not go on for longer than this without a byte of the answer. The head of the first request
+/// has its own limit; actix-http has none for later ones on the same connection.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a worker tells the caller's factories about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +85,29 @@ where
             let peer = accepted.peer;
             let prepared = tokio::time::timeout(HEAD_TIMEOUT, prepare(accepted, &trusted, tls)).await;
             match prepared.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok((socket, peer)) => serve(socket, peer).await,
+                Ok((mut socket, peer)) => {
+                    let unanswered = socket.watch();
+                    tokio::select! {
+                        () = serve(socket, peer) => {}
+                        () = watch(&unanswered) => tracing::debug!(%peer, "cut a request that took too long"),
+                    }
+                }
                 Err(error) => tracing::debug!(%error, %peer, "a connection ended before its first request"),
             }
         });
+    }
+}
+
+/// Ends when a request waits too long for its answer.
+async fn watch(unanswered: &Unanswered) {
+    loop {
+        let next = match unanswered.since() {
+            Some(since) if since.elapsed() >= ANSWER_TIMEOUT => return,
+            Some(since) => since + ANSWER_TIMEOUT,
+            // A request that begins during this sleep can't be late at its end.
+            None => Instant::now() + ANSWER_TIMEOUT,
+        };
+        tokio::time::sleep_until(next).await;
     }
 }
 

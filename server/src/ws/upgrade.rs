@@ -110,6 +110,7 @@ pub async fn upgrade(
 ) {
     let parts = framed.into_parts();
     let (mut socket, early) = (parts.io, parts.read_buf);
+    socket.unwatch();
     let checked = handshake::check(request.method(), request.headers());
     let handshake = match checked {
         Ok(handshake) => handshake,

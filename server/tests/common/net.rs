@@ -20,7 +20,7 @@ use chinwag::{
 
 /// Settings for a test: one worker, few places, no proxies.
 pub fn settings() -> NetSettings {
-    NetSettings { workers: 1, max_connections: 100, tls: None, trusted_proxies: Arc::new([]) }
+    NetSettings { max_connections: 100, tls: None, trusted_proxies: Arc::new([]) }
 }
 
 /// An actor of actix-web-actors, behind the application.
@@ -82,7 +82,7 @@ pub fn serve(settings: NetSettings) -> SocketAddr {
                     .route("/peer", web::get().to(peer))
                     .route("/length", web::post().to(length))
             };
-            let handle = Net::start(vec![bound], settings, app, |_| {
+            let handle = Net::start(vec![bound], vec![actix_rt::Arbiter::new()], settings, app, |_| {
                 let stats = Rc::default();
                 Rc::new(move |request| Box::pin(std::future::ready(decide(&request, Rc::clone(&stats)))))
             });

@@ -112,12 +112,21 @@ impl Database {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> StoreResult<R> + Send + 'static,
     ) -> StoreResult<R> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(StoreError::Unavailable("the store is closed".to_owned()));
-        }
-        let result = self.on_writer(move |conn| sql::write(conn, work)).await;
-        self.checkpointer.dirty.store(true, Ordering::Relaxed);
-        result
+        self.write_then(work, |_| ()).await
+    }
+
+    /// Like [`Self::write`]; `settle` hears on the writer's thread whether it failed, before the next transaction begins.
+    pub(super) async fn write_then<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> StoreResult<R> + Send + 'static,
+        settle: impl FnOnce(bool) + Send + 'static,
+    ) -> StoreResult<R> {
+        self.transaction(move |conn| {
+            let result = sql::write(conn, work);
+            settle(result.is_err());
+            result
+        })
+        .await
     }
 
     /// Runs one write transaction that a power loss (not a crash of the program) may take back until the next [`Self::write`] has
@@ -126,10 +135,31 @@ impl Database {
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> StoreResult<R> + Send + 'static,
     ) -> StoreResult<R> {
+        self.write_relaxed_then(work, |_| ()).await
+    }
+
+    /// As [`Self::write_then`] is to [`Self::write`].
+    pub(super) async fn write_relaxed_then<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> StoreResult<R> + Send + 'static,
+        settle: impl FnOnce(bool) + Send + 'static,
+    ) -> StoreResult<R> {
+        self.transaction(move |conn| {
+            let result = sql::write_relaxed(conn, work);
+            settle(result.is_err());
+            result
+        })
+        .await
+    }
+
+    async fn transaction<R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut SqliteConnection) -> StoreResult<R> + Send + 'static,
+    ) -> StoreResult<R> {
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreError::Unavailable("the store is closed".to_owned()));
         }
-        let result = self.on_writer(move |conn| sql::write_relaxed(conn, work)).await;
+        let result = self.on_writer(work).await;
         self.checkpointer.dirty.store(true, Ordering::Relaxed);
         result
     }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     super::sql::{fault, statement},
+    recent::Recent,
     rows::{self, EventRow, HeadRow, from_seq, kind, to_seq},
 };
 use crate::ports::{
@@ -90,9 +91,14 @@ statement! {
 }
 
 /// Stores the term and returns the head.
-pub(super) fn claim(conn: &mut SqliteConnection, conversation: ConversationId, term: Term) -> StoreResult<Head> {
+pub(super) fn claim(
+    conn: &mut SqliteConnection,
+    recent: &mut Recent,
+    conversation: ConversationId,
+    term: Term,
+) -> StoreResult<Head> {
     let term = term.0.cast_signed();
-    let stored = rows::head(conn, conversation)?;
+    let stored = recent.head(conn, conversation)?;
     let row = HeadRow { term, ..stored.unwrap_or_default() };
     match stored {
         None => insert_head(conn, conversation, row)?,
@@ -102,12 +108,17 @@ pub(super) fn claim(conn: &mut SqliteConnection, conversation: ConversationId, t
         }
         Some(_) => {}
     }
+    recent.set_head(conversation, row);
     Ok(row.into())
 }
 
 /// Appends one group. The outer error ends the whole transaction; the inner one is this group's, which then has written nothing.
-pub(super) fn append(conn: &mut SqliteConnection, group: &Append) -> StoreResult<StoreResult<Vec<Appended>>> {
-    let stored = rows::head(conn, group.conversation)?;
+pub(super) fn append(
+    conn: &mut SqliteConnection,
+    recent: &mut Recent,
+    group: &Append,
+) -> StoreResult<StoreResult<Vec<Appended>>> {
+    let stored = recent.head(conn, group.conversation)?;
     let before = stored.unwrap_or_default();
     let term = group.term.0.cast_signed();
     if term < before.term || from_seq(group.head) != before.head {
@@ -117,7 +128,7 @@ pub(super) fn append(conn: &mut SqliteConnection, group: &Append) -> StoreResult
         return Ok(Err(StoreError::Corrupt(format!("ids of conversation {} must grow", group.conversation))));
     }
 
-    let mut tail = Tail { conversation: group.conversation, head: HeadRow { term, ..before } };
+    let mut tail = Tail { conversation: group.conversation, head: HeadRow { term, ..before }, recent };
     let mut results = Vec::with_capacity(group.events.len());
     for event in &group.events {
         results.push(tail.append(conn, event)?);
@@ -142,12 +153,13 @@ fn digest(content: &str) -> [u8; 16] {
 }
 
 /// The end of one log while a group is appended to it.
-struct Tail {
+struct Tail<'r> {
     conversation: ConversationId,
     head: HeadRow,
+    recent: &'r mut Recent,
 }
 
-impl Tail {
+impl Tail<'_> {
     fn append(&mut self, conn: &mut SqliteConnection, event: &NewEvent) -> StoreResult<Appended> {
         match &event.body {
             NewBody::Message { client_id, content } => self.append_message(conn, event, *client_id, content),
@@ -312,12 +324,12 @@ impl Tail {
     }
 
     fn own_total(&self, conn: &mut SqliteConnection, event: &NewEvent) -> StoreResult<i64> {
-        Ok(rows::own_total(conn, self.conversation, event.sender)?.cast_signed())
+        self.recent.own(conn, self.conversation, event.sender)
     }
 
     /// Counts one more message of the sender; returns the new total. Three plain statements of which two run are cheaper than one upsert
     /// with RETURNING, for which SQLite makes a temporary table each time.
-    fn count_own(&self, conn: &mut SqliteConnection, event: &NewEvent) -> StoreResult<i64> {
+    fn count_own(&mut self, conn: &mut SqliteConnection, event: &NewEvent) -> StoreResult<i64> {
         let (conversation, sender) = (self.conversation.0, event.sender.0);
         let own = self.own_total(conn, event)? + 1;
         let counted = if own == 1 {
@@ -326,13 +338,17 @@ impl Tail {
             SetOwn { own, conversation, sender }.execute(conn)
         };
         match counted.map_err(fault)? {
-            1 => Ok(own),
+            1 => {
+                self.recent.set_own(self.conversation, event.sender, own);
+                Ok(own)
+            }
             _ => Err(StoreError::Corrupt(format!("no total of sender {sender} in conversation {conversation}"))),
         }
     }
 
     /// Writes the head's row.
-    fn store(&self, conn: &mut SqliteConnection, stored: Option<HeadRow>) -> StoreResult<()> {
+    fn store(&mut self, conn: &mut SqliteConnection, stored: Option<HeadRow>) -> StoreResult<()> {
+        self.recent.set_head(self.conversation, self.head);
         let Some(stored) = stored else {
             return insert_head(conn, self.conversation, self.head);
         };

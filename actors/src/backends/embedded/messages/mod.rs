@@ -6,6 +6,7 @@
 
 mod append;
 mod pages;
+mod recent;
 mod retention;
 mod rows;
 mod totals;
@@ -19,6 +20,7 @@ use chinwag_schema::{
     model::Head,
 };
 
+use self::recent::{Durability, SharedRecent};
 use super::Database;
 use crate::ports::{
     StoreResult,
@@ -28,12 +30,13 @@ use crate::ports::{
 /// The log of every conversation, in the embedded database.
 pub struct EmbeddedMessages {
     database: Arc<Database>,
+    recent: SharedRecent,
 }
 
 impl EmbeddedMessages {
-    /// Makes the store on an open database.
+    /// Makes the store on an open database. One per database: each remembers what it wrote last.
     pub fn new(database: Arc<Database>) -> Self {
-        Self { database }
+        Self { recent: SharedRecent::default(), database }
     }
 }
 
@@ -45,11 +48,17 @@ impl MessageStore for EmbeddedMessages {
 
     async fn claim(&self, conversation: ConversationId, term: Term) -> StoreResult<Head> {
         // Relaxed: all owners live in this process, so a fence that a power loss takes back has nobody left to hold off.
-        self.database.write_relaxed(move |conn| append::claim(conn, conversation, term)).await
+        recent::write(&self.database, &self.recent, Durability::Relaxed, move |conn, recent| {
+            append::claim(conn, recent, conversation, term)
+        })
+        .await
     }
 
     async fn append(&self, groups: Vec<Append>) -> StoreResult<Vec<StoreResult<Vec<Appended>>>> {
-        self.database.write(move |conn| groups.iter().map(|group| append::append(conn, group)).collect()).await
+        recent::write(&self.database, &self.recent, Durability::Synced, move |conn, recent| {
+            groups.iter().map(|group| append::append(conn, recent, group)).collect()
+        })
+        .await
     }
 
     async fn page(
@@ -85,7 +94,12 @@ impl MessageStore for EmbeddedMessages {
     }
 
     async fn remove_older_than(&self, cutoff_ms: i64, limit: usize) -> StoreResult<usize> {
-        self.database.write(move |conn| retention::remove_older_than(conn, cutoff_ms, limit)).await
+        recent::write(&self.database, &self.recent, Durability::Synced, move |conn, recent| {
+            // It moves the old ends of logs; rare enough to start anew.
+            recent.clear();
+            retention::remove_older_than(conn, cutoff_ms, limit)
+        })
+        .await
     }
 
     async fn ping(&self) -> StoreResult<()> {

@@ -1,4 +1,7 @@
-use chinwag_schema::wire::{deflate, frame};
+use chinwag_schema::{
+    limits::socket,
+    wire::{deflate, frame},
+};
 use proptest::prelude::*;
 
 use super::*;

@@ -1,0 +1,284 @@
+//! Puts a node together from its settings and runs it until it is told to stop. The only place that knows which backends run.
+
+use std::{io::Write as _, path::Path, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
+
+use actix_rt::Arbiter;
+use actix_web::web::Data;
+use anyhow::Context as _;
+use chinwag_actors::{
+    backends::embedded::{
+        Database, DatabaseOptions, EmbeddedAccounts, EmbeddedBus, EmbeddedDirectory, EmbeddedMessages, OpenError,
+    },
+    engine::{EngineSettings, Node, Parts},
+    ports::{StoreError, account_store::AccountStore, message_store::MessageStore},
+    protection::Protection,
+    runtime::{Placement, clock::SystemClock},
+    session::outbox::OutboxStats,
+};
+use chinwag_schema::ids::NodeId;
+use serde_json::json;
+
+use crate::{
+    auth::{Accounts, secret::Keys},
+    config::{Config, Loaded},
+    credentials::{SessionCredentials, SocketCloser},
+    facts::{NodeFacts, OutboxTotals},
+    gate::{self, GateState},
+    http::{HttpState, stats::RequestStats},
+    jobs,
+    net::{self, Bound, ListenerKind, Net, NetSettings, tls},
+    ops, shutdown,
+    ws::heartbeat,
+};
+
+/// Exit codes, as `--help` tells them.
+pub mod exit {
+    pub const FAILED: u8 = 1;
+    pub const USAGE: u8 = 2;
+    pub const DATA: u8 = 3;
+    pub const BIND: u8 = 4;
+    pub const REFUSED: u8 = 5;
+}
+
+/// Connections of all listeners together: below the usual limit of open files.
+const CONNECTIONS_MAX: usize = 1_000_000;
+
+/// Why the program ends, with its exit code.
+pub struct Failure {
+    pub code: u8,
+    pub error: anyhow::Error,
+}
+
+impl Failure {
+    /// Makes a failure.
+    pub fn new(code: u8, error: impl Into<anyhow::Error>) -> Self {
+        Self { code, error: error.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { code: exit::FAILED, error }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::new(exit::DATA, error)
+    }
+}
+
+/// The embedded store, opened.
+pub struct Store {
+    pub database: Arc<Database>,
+    pub accounts: Arc<EmbeddedAccounts>,
+    pub messages: Arc<EmbeddedMessages>,
+}
+
+impl Store {
+    /// Opens the data directory.
+    ///
+    /// # Errors
+    /// When it is in use, unusable, or of a newer program.
+    pub fn open(data: &Path) -> Result<Self, OpenError> {
+        let database = Database::open(data, &DatabaseOptions::default())?;
+        Ok(Self {
+            accounts: Arc::new(EmbeddedAccounts::new(database.clone())),
+            messages: Arc::new(EmbeddedMessages::new(database.clone())),
+            database,
+        })
+    }
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn serve(loaded: Loaded) -> ExitCode {
+    let config = Arc::new(loaded.config);
+    crate::logging::init(&config);
+    let system = actix_rt::System::new();
+    match system.block_on(run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("chinwag: {:#}", failure.error);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+async fn run(config: Arc<Config>) -> Result<(), Failure> {
+    let store = Store::open(&config.data)?;
+    let keys = Keys::load(&config.secret).map_err(|error| Failure::new(exit::DATA, error))?;
+    if let Some(path) = &keys.made {
+        eprintln!("chinwag: made a signing secret in {} (mode 0600); keep it, tokens depend on it", path.display());
+    }
+    let bound = bind_all(&config)?;
+    let tls = match &config.tls {
+        Some(files) => Some(tls::server_config(&files.cert, &files.key).map_err(|error| Failure::new(exit::USAGE, error))?),
+        None => None,
+    };
+
+    let clock = Arc::new(SystemClock);
+    let arbiters: Vec<Arbiter> = (0..config.worker_threads).map(|_| Arbiter::new()).collect();
+    for (index, arbiter) in arbiters.iter().enumerate() {
+        let index = u16::try_from(index).context("too many worker threads")?;
+        arbiter.spawn_fn(move || Placement::enter_worker(index));
+    }
+    let node = Node::start(Parts {
+        node: NodeId(0),
+        clock: clock.clone(),
+        placement: Placement::Pool(arbiters.iter().map(Arbiter::handle).collect()),
+        accounts: store.accounts.clone() as Arc<dyn AccountStore>,
+        messages: store.messages.clone() as Arc<dyn MessageStore>,
+        directory: Arc::new(EmbeddedDirectory::new()),
+        bus: Arc::new(EmbeddedBus::new()),
+        protection: Protection::new(config.protection.clone()),
+        settings: engine_settings(&config),
+    })
+    .await
+    .context("the node can't start")?;
+
+    let ids = node.clone();
+    let new_user_id = Box::new(move || {
+        ids.ids.user(ids.runtime.unix_ms()).map_err(|error| StoreError::Unavailable(error.to_string()))
+    });
+    let accounts: Arc<dyn AccountStore> = store.accounts.clone();
+    let accounts = Arc::new(Accounts::start(&config, &keys.keys, accounts, clock.clone(), new_user_id).await?);
+    accounts.on_revoked(Arc::new(SocketCloser::new(node.clone())));
+    node.set_authenticator(Arc::new(SessionCredentials::new(accounts.clone())));
+
+    let outboxes: Vec<_> = arbiters.iter().map(|_| Arc::<OutboxTotals>::default()).collect();
+    let facts = Arc::new(NodeFacts { node: node.clone(), outboxes: outboxes.clone() });
+    let handle = start_net(&config, bound, arbiters, tls, &node, &accounts, &facts, outboxes)?;
+    jobs::start(&config, &node, &accounts, store.messages.clone());
+
+    write_ports(&config.data, handle.addresses()).map_err(|error| Failure::new(exit::DATA, error))?;
+    announce(&config, handle.addresses());
+    shutdown::wait_for_signal().await.context("signals can't be watched")?;
+    shutdown::drain(&config, &node, &handle).await;
+    handle.stop();
+    store.database.close().await.context("the store can't be closed")?;
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments)]
+fn start_net(
+    config: &Arc<Config>,
+    bound: Vec<Bound>,
+    arbiters: Vec<Arbiter>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    node: &Arc<Node>,
+    accounts: &Arc<Accounts>,
+    facts: &Arc<NodeFacts>,
+    outboxes: Vec<Arc<OutboxTotals>>,
+) -> anyhow::Result<net::NetHandle> {
+    let http_state = Data::new(HttpState {
+        accounts: accounts.clone(),
+        health: facts.clone(),
+        clock: node.runtime.clock().clone(),
+        stats: RequestStats::new(tokio::time::Instant::now()),
+        trusted_proxies: config.trusted_proxies.clone(),
+        allowed_origins: config.allowed_origins.clone(),
+    });
+    let ops_state = Data::new(ops::OpsState { node: node.clone(), config: config.clone(), facts: facts.clone() });
+    let gate_state = Arc::new(GateState {
+        node: node.clone(),
+        accounts: accounts.clone(),
+        config: config.clone(),
+        addresses: Arc::default(),
+    });
+    let settings = NetSettings {
+        max_connections: CONNECTIONS_MAX,
+        tls,
+        trusted_proxies: config.trusted_proxies.clone().into(),
+    };
+    let beating = node.clone();
+    let handle = Net::start(
+        bound,
+        arbiters,
+        settings,
+        move |_, kind| crate::app::for_listener(kind, http_state.clone(), ops_state.clone()),
+        move |context| {
+            let stats = Rc::<OutboxStats>::default();
+            let totals = outboxes[usize::from(context.index)].clone();
+            let counted = stats.clone();
+            actix_rt::spawn(async move {
+                loop {
+                    totals.copy(&counted);
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            });
+            actix_rt::spawn(heartbeat::run(beating.local_sockets()));
+            gate::gate(gate_state.clone(), stats)
+        },
+    );
+    handle.context("the worker threads can't start")
+}
+
+fn engine_settings(config: &Config) -> EngineSettings {
+    EngineSettings {
+        guests: config.guests,
+        unlimited: config.unlimited,
+        sockets_per_user_max: config.max_sockets_per_user,
+        outbox_max_bytes: config.outbox_max_bytes,
+        presence_grace: config.presence_grace,
+        announce_max_listeners: config.announce_max_listeners,
+        empty_room_grace: config.room_grace,
+        dedup_window: config.retention,
+        version: env!("CARGO_PKG_VERSION"),
+        ..EngineSettings::default()
+    }
+}
+
+fn bind_all(config: &Config) -> Result<Vec<Bound>, Failure> {
+    let kinds = [
+        (ListenerKind::Http, &config.listeners.http),
+        (ListenerKind::Messenger, &config.listeners.messenger),
+        (ListenerKind::Presence, &config.listeners.presence),
+        (ListenerKind::Ops, &config.listeners.ops),
+    ];
+    let mut bound = Vec::new();
+    for (kind, addresses) in kinds {
+        for &address in addresses {
+            let name = kind.as_str();
+            let listener = net::bind(kind, address)
+                .with_context(|| format!("can't listen on {address} (--{name}); is another program using it?"))
+                .map_err(|error| Failure { code: exit::BIND, error })?;
+            bound.push(listener);
+        }
+    }
+    Ok(bound)
+}
+
+type Address = (ListenerKind, std::net::SocketAddr);
+
+/// Writes the bound addresses to `ports.json`, whole or not at all.
+fn write_ports(data: &Path, addresses: &[Address]) -> anyhow::Result<()> {
+    let of = |wanted: ListenerKind| -> Vec<String> {
+        addresses.iter().filter(|(kind, _)| *kind == wanted).map(|(_, address)| address.to_string()).collect()
+    };
+    let ports = json!({
+        "http": of(ListenerKind::Http),
+        "messenger": of(ListenerKind::Messenger),
+        "presence": of(ListenerKind::Presence),
+        "ops": of(ListenerKind::Ops),
+        "pid": std::process::id(),
+    });
+    let (path, fresh) = (data.join("ports.json"), data.join("ports.json.new"));
+    std::fs::write(&fresh, format!("{ports:#}\n")).with_context(|| format!("can't write {}", fresh.display()))?;
+    std::fs::rename(&fresh, &path).with_context(|| format!("can't write {}", path.display()))
+}
+
+/// Prints the one line that says that the server is ready.
+fn announce(config: &Config, addresses: &[Address]) {
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let mut parts = Vec::new();
+    for (kind, address) in addresses {
+        parts.push(match kind {
+            ListenerKind::Http => format!("open {scheme}://{address}"),
+            kind => format!("{} {address}", kind.as_str()),
+        });
+    }
+    let limits = if config.unlimited { "; UNLIMITED: rates and spam checks are off" } else { "" };
+    let line = format!("chinwag {} is ready: {}{limits}", env!("CARGO_PKG_VERSION"), parts.join(", "));
+    // A closed standard output is no reason to stop serving.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

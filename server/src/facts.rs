@@ -1,0 +1,103 @@
+//! What the node tells of itself: facts for health, numbers for Prometheus.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use chinwag_actors::{
+    breaker::{BreakerGauge, BreakerState},
+    engine::Node,
+    session::outbox::OutboxStats,
+};
+
+use crate::{
+    http::{Facts, HealthFacts, RoomFacts, ServiceState, Serving},
+    ops::prometheus,
+};
+
+/// Outbox numbers of one worker thread, copied from its counters once a second.
+#[derive(Debug, Default)]
+pub struct OutboxTotals {
+    pub queued_bytes: AtomicU64,
+    pub queued_frames: AtomicU64,
+    pub written_frames: AtomicU64,
+    pub written_bytes: AtomicU64,
+    pub sheds: AtomicU64,
+    pub gaps: AtomicU64,
+    pub gapped_events: AtomicU64,
+    pub slow_closes: AtomicU64,
+}
+
+impl OutboxTotals {
+    /// Copies a thread's counters.
+    pub fn copy(&self, stats: &Rc<OutboxStats>) {
+        let pairs = [
+            (&self.queued_bytes, &stats.queued_bytes),
+            (&self.queued_frames, &stats.queued_frames),
+            (&self.written_frames, &stats.written_frames),
+            (&self.written_bytes, &stats.written_bytes),
+            (&self.sheds, &stats.sheds),
+            (&self.gaps, &stats.gaps),
+            (&self.gapped_events, &stats.gapped_events),
+            (&self.slow_closes, &stats.slow_closes),
+        ];
+        for (total, counter) in pairs {
+            total.store(counter.get(), Relaxed);
+        }
+    }
+}
+
+/// The facts of a node.
+pub struct NodeFacts {
+    pub node: Arc<Node>,
+    pub outboxes: Vec<Arc<OutboxTotals>>,
+}
+
+fn service(gauge: &BreakerGauge) -> ServiceState {
+    match gauge.state() {
+        BreakerState::Closed => ServiceState::Healthy,
+        BreakerState::HalfOpen => ServiceState::HalfOpen,
+        BreakerState::Open => ServiceState::Open,
+    }
+}
+
+impl HealthFacts for NodeFacts {
+    fn facts(&self) -> Facts {
+        let node = &self.node;
+        let now_ms = node.runtime.unix_ms();
+        let sum = |counters: &[AtomicU64]| counters.iter().map(|counter| counter.load(Relaxed)).sum();
+        let rooms = node.board.list(usize::MAX, now_ms);
+        let (messages, accounts) = (service(&node.message_breaker), service(&node.account_breaker));
+        let database = if messages == ServiceState::Healthy { accounts } else { messages };
+        Facts {
+            serving: if node.draining() { Serving::Draining } else { Serving::Yes },
+            uptime: Duration::from_millis(u64::try_from(now_ms - node.started_at_ms).unwrap_or(0)),
+            sockets: sum(&node.counters.sockets),
+            authenticated: node.counters.authenticated.load(Relaxed),
+            rooms: RoomFacts {
+                active: rooms.len() as u64,
+                listeners: rooms.iter().map(|room| room.users).sum(),
+            },
+            database,
+            redis: ServiceState::NotUsed,
+            memory_bytes: resident_bytes(),
+            unlimited: node.settings.unlimited,
+        }
+    }
+
+    fn prometheus(&self) -> String {
+        prometheus::text(self)
+    }
+}
+
+/// Returns the resident memory of this process, bytes; 0 where the system doesn't tell.
+pub fn resident_bytes() -> u64 {
+    const PAGE_BYTES: u64 = 4096;
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).map_or(0, |pages| pages * PAGE_BYTES)
+}

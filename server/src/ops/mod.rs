@@ -1,0 +1,111 @@
+//! The operations listener: metrics, administration, health. Operators only.
+
+mod admin;
+mod live;
+pub mod prometheus;
+
+use std::sync::Arc;
+
+use actix_web::{
+    Error, HttpResponse,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{StatusCode, header},
+    middleware::{Next, from_fn},
+    web::{self, Data, ServiceConfig},
+};
+use chinwag_actors::engine::Node;
+use chinwag_schema::error::{ClientError, ErrorCode};
+use tokio::time::Instant;
+
+use crate::{
+    config::{Config, Hidden},
+    facts::NodeFacts,
+    http::{ApiError, ClientAddr, HealthFacts as _, HttpState, Serving, health::health_body},
+};
+
+/// What the operations application needs.
+pub struct OpsState {
+    pub node: Arc<Node>,
+    pub config: Arc<Config>,
+    pub facts: Arc<NodeFacts>,
+}
+
+/// Says whether a caller is an operator: it has the token, or there is none and it sits on this machine.
+pub fn allowed(token: Option<&Hidden>, bearer: Option<&str>, client: ClientAddr) -> bool {
+    match (token, bearer) {
+        (Some(token), Some(bearer)) => same(token.reveal().as_bytes(), bearer.as_bytes()),
+        (Some(_), None) => false,
+        (None, _) => client.is_loopback(),
+    }
+}
+
+/// Compares without telling by its time where the first difference is.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
+}
+
+/// Adds the routes of an operations listener, for operators only.
+pub fn routes(config: &mut ServiceConfig, state: Data<OpsState>) {
+    let scope = web::scope("")
+        .app_data(state)
+        .wrap(from_fn(operators_only))
+        .route("/health", web::get().to(health))
+        .route("/metrics", web::get().to(metrics))
+        .configure(admin::routes)
+        .configure(live::routes)
+        .default_service(web::to(not_found));
+    config.service(scope);
+}
+
+async fn operators_only(
+    state: Data<OpsState>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| value.strip_prefix("Bearer "));
+    let client = ClientAddr::of(request.request(), &state.config.trusted_proxies);
+    if !allowed(state.config.ops_token.as_ref(), bearer, client) {
+        let error = ClientError::new(ErrorCode::Unauthorized, "operators only: a bearer token is needed here");
+        return Err(ApiError::from(error).into());
+    }
+    next.call(request).await
+}
+
+async fn not_found() -> Result<HttpResponse, ApiError> {
+    let text = "not found; there are /health, /metrics, /admin/actors, /admin/live and /ws/echo here";
+    Err(ClientError::new(ErrorCode::NotFound, text).into())
+}
+
+async fn health(state: Data<OpsState>, http: Data<HttpState>) -> HttpResponse {
+    let facts = state.facts.facts();
+    let status = if facts.serving == Serving::Yes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = health_body(&facts, http.stats.performance(Instant::now()), state.node.runtime.unix_ms());
+    HttpResponse::build(status).insert_header((header::CACHE_CONTROL, "no-store")).json(body)
+}
+
+async fn metrics(state: Data<OpsState>) -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(state.facts.prometheus())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_have_the_token_or_sit_on_this_machine() {
+        let here = ClientAddr::direct("127.0.0.1".parse().unwrap());
+        let there = ClientAddr::direct("203.0.113.7".parse().unwrap());
+        let token = Hidden::new("0123456789abcdef0123456789abcdef");
+        assert!(allowed(None, None, here));
+        assert!(!allowed(None, None, there));
+        assert!(!allowed(Some(&token), None, here), "with a token, it is always asked for");
+        assert!(allowed(Some(&token), Some("0123456789abcdef0123456789abcdef"), there));
+        assert!(!allowed(Some(&token), Some("0123456789abcdef0123456789abcdeX"), here));
+        assert!(!allowed(Some(&token), Some(""), here));
+    }
+}

@@ -1,0 +1,160 @@
+// @ts-check
+// Accounts over HTTP, and the session that this browser remembers. Access tokens are sent in the hello frame, never in a URL.
+
+const KEY = "chinwag.session";
+const GUEST_KEY = "chinwag.guest";
+/** A token that runs out this soon is changed before it is used. */
+const EARLY_MS = 60_000;
+
+/** @typedef {{username: string, user_id?: string, token: string, refresh_token: string, expires_at_ms: number}} Saved */
+
+/** A refused request. */
+export class RestError extends Error {
+  /** @param {number} status @param {string} text @param {string} code */
+  constructor(status, text, code) {
+    super(text);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+/** @param {string} path @param {Record<string, unknown>} body @param {string} [token] @returns {Promise<any>} */
+async function post(path, body, token) {
+  let response;
+  try {
+    response = await fetch(path, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) },
+      body: JSON.stringify(body),
+    });
+  } catch {
+    throw new RestError(0, "The server can't be reached", "unreachable");
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (response.ok) return answer;
+  throw new RestError(response.status, answer.error ?? `The server answered ${response.status}`, answer.code ?? "");
+}
+
+/** @param {string} key @param {Storage} store @returns {any} */
+function load(key, store) {
+  try {
+    return JSON.parse(store.getItem(key) ?? "null");
+  } catch {
+    return null;
+  }
+}
+
+/** Someone with an account. Tabs share it: refresh tokens are for one use, so they take turns. */
+export class Account {
+  /** @type {Saved} */
+  #saved;
+  guest = false;
+
+  /** @param {Saved} saved */
+  constructor(saved) {
+    this.#saved = saved;
+  }
+
+  /** @returns {Account | null} who was logged in here */
+  static remembered() {
+    const saved = load(KEY, localStorage);
+    return saved?.refresh_token ? new Account(saved) : null;
+  }
+
+  /** @param {string} username @param {string} password */
+  static async login(username, password) {
+    return new Account(keep(await post("/api/auth/login", { username, password })));
+  }
+
+  /** @param {string} username @param {string} password */
+  static async register(username, password) {
+    await post("/api/auth/register", { username, password });
+    return Account.login(username, password);
+  }
+
+  get name() {
+    return this.#saved.username;
+  }
+
+  /** Returns what hello needs. @returns {Promise<{token: string}>} */
+  async credentials() {
+    if (this.#saved.expires_at_ms - EARLY_MS < Date.now()) await this.refresh();
+    return { token: this.#saved.token };
+  }
+
+  /** Gets a new token; rejects with a {@link RestError}, of status 401 when the session is over. */
+  async refresh() {
+    const refresh = async () => {
+      const kept = load(KEY, localStorage);
+      if (kept?.username === this.#saved.username && kept.token !== this.#saved.token) {
+        // Another tab has done it.
+        this.#saved = kept;
+        return;
+      }
+      this.#saved = keep(await post("/api/auth/refresh", { refresh_token: this.#saved.refresh_token }), this.#saved);
+    };
+    // Locks exist in secure contexts only; without them two tabs at the same instant may end the session, no worse.
+    await (navigator.locks ? navigator.locks.request("chinwag.refresh", refresh) : refresh());
+  }
+
+  /** Ends the session here and on the server, if that can be reached. */
+  async logout() {
+    this.forget();
+    await post("/api/auth/logout", {}, this.#saved.token).catch(() => {});
+  }
+
+  /** Ends the session here. */
+  forget() {
+    if (load(KEY, localStorage)?.username === this.#saved.username) localStorage.removeItem(KEY);
+  }
+}
+
+/** Someone without an account, as long as the tab lives. */
+export class Guest {
+  guest = true;
+
+  /** @param {string} name */
+  constructor(name) {
+    this.name = name;
+  }
+
+  /** @returns {Guest | null} */
+  static remembered() {
+    const saved = load(GUEST_KEY, sessionStorage);
+    return saved?.name ? new Guest(saved.name) : null;
+  }
+
+  /** Called when the server has let the guest in. */
+  remember() {
+    sessionStorage.setItem(GUEST_KEY, JSON.stringify({ name: this.name }));
+  }
+
+  async credentials() {
+    return { guest: this.name };
+  }
+
+  async refresh() {
+    throw new RestError(401, "Guests aren't let in (any more)", "unauthorized");
+  }
+
+  async logout() {
+    this.forget();
+  }
+
+  forget() {
+    sessionStorage.removeItem(GUEST_KEY);
+  }
+}
+
+/** @param {any} answer @param {Partial<Saved>} [before] @returns {Saved} */
+function keep(answer, before = {}) {
+  /** @type {Saved} */
+  const saved = {
+    username: answer.username ?? before.username,
+    token: answer.token,
+    refresh_token: answer.refresh_token,
+    expires_at_ms: Date.now() + (answer.expires_in ?? 3600) * 1000,
+  };
+  localStorage.setItem(KEY, JSON.stringify(saved));
+  return saved;
+}
