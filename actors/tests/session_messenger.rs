@@ -73,6 +73,9 @@ fn a_chat_with_somebody_offline_is_found_at_the_next_init_data() {
         let one = engine.messenger(&ann);
         one.send(&json!({"type": "NEW_ONE_TO_ONE_CHAT", "from": "ann", "to": "bob"}));
         one.expect_frame(msg("INFO", "User bob is not online.")).await;
+        // The chat answers after it announced itself: nobody else was there to hear it.
+        one.send(&json!({"type": "GET_ONE_TO_ONE_HISTORY", "from": "ann", "to": "bob", "chatId": "ann-bob"}));
+        one.expect("ONE_TO_ONE_CHAT_HISTORY").await;
         let other = engine.messenger(&bob);
         other.send(&json!({"type": "INIT_DATA"}));
         other.expect_frame(json!({"type": "INIT_DATA", "chatIds": ["ann-bob"], "groups": [], "offlineMessages": []})).await;
@@ -227,8 +230,7 @@ fn reading_the_history_counts_as_delivered_and_pages_backwards() {
         assert_eq!(other.ask(ask).await["type"], "ERROR");
 
         one.vanish();
-        engine.settle().await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        engine.goes_offline(&ann).await;
         let ask = json!({"type": "GET_ONE_TO_ONE_HISTORY", "from": "bob", "to": "ann", "chatId": "ann-bob"});
         let page = other.ask(ask).await;
         assert_eq!(page["isOnline"], false);
@@ -352,12 +354,12 @@ fn presence_sockets_hear_those_they_share_a_chat_with() {
         let one = engine.messenger(&ann);
         one.send(&message("ann", "bob", "hi"));
         summary_becomes(&engine, &bob, 1).await;
+        engine.goes_offline(&bob).await;
 
         let watching = engine.open(Dialect::Presence, Some(&ann));
         let refused = watching.ask(json!({"type": "hello"})).await;
         assert_eq!(refused["type"], "ERROR");
-        // The look-up of the chats began before that answer; what follows is told once it ended.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        engine.watches(1).await;
         let stranger = engine.messenger(&carl);
         init(&stranger).await;
         let other = engine.messenger(&bob);
@@ -369,7 +371,7 @@ fn presence_sockets_hear_those_they_share_a_chat_with() {
         stranger.send(&json!({"type": "NEW_ONE_TO_ONE_CHAT", "from": "carl", "to": "ann"}));
         stranger.expect("NEW_ONE_TO_ONE_CHAT_AP").await;
         one.expect("NEW_ONE_TO_ONE_CHAT_AP").await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        engine.watches(2).await;
         stranger.vanish();
         watching.expect_frame(json!({"type": "STATUS_CHANGE", "username": "carl", "status": "OFFLINE"})).await;
     });

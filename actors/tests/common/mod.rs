@@ -23,6 +23,7 @@ use chinwag_actors::{
     },
     directory::DirectoryMessage,
     engine::{EngineSettings, Node, OpenSession, Parts},
+    presence::PresenceMessage,
     protection::{Protection, ProtectionSettings},
     relay::Sockets,
     runtime::{Placement, clock::SystemClock},
@@ -169,6 +170,32 @@ impl Engine {
         self.node.directory.tell(DirectoryMessage::WhoIsHere { users: vec![UserId(1)], reply }).unwrap();
         answer.await.unwrap();
         self.node.presence.observe().await.unwrap();
+    }
+}
+
+impl Engine {
+    /// Waits until presence calls a user offline.
+    pub async fn goes_offline(&self, identity: &Identity) {
+        self.settle().await;
+        self.eventually("offline", async || {
+            let (reply, answer) = tokio::sync::oneshot::channel();
+            self.node.presence.tell(PresenceMessage::Ask { users: vec![identity.user], reply }).unwrap();
+            !answer.await.unwrap()[0].online
+        })
+        .await;
+    }
+
+    /// Waits until so many users are watched.
+    pub async fn watches(&self, users: usize) {
+        self.eventually("watched", async || self.node.presence.observe().await.unwrap()["watched_users"] == users).await;
+    }
+
+    async fn eventually(&self, what: &str, holds: impl AsyncFn() -> bool) {
+        let until = std::time::Instant::now() + PATIENCE;
+        while !holds().await {
+            assert!(std::time::Instant::now() < until, "never {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

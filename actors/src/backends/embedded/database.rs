@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use super::{
     OpenError,
     data_dir::DataDir,
+    messages::SharedRecent,
     schema_guard,
     sql::{self, Use},
     worker::Worker,
@@ -50,6 +51,7 @@ pub struct Database {
     checkpointer: Checkpointer,
     readers: Readers,
     writer: Mutex<Wrapped>,
+    recent: SharedRecent,
     closed: AtomicBool,
     epoch: Epoch,
     path: PathBuf,
@@ -77,6 +79,7 @@ impl Database {
             checkpointer,
             readers: Readers { permits: Semaphore::new(readers.len()), idle: Mutex::new(readers) },
             writer: Mutex::new(Wrapped::with_runtime(writer, Worker::start("store-write"))),
+            recent: SharedRecent::default(),
             closed: AtomicBool::new(false),
             epoch,
             path,
@@ -92,6 +95,11 @@ impl Database {
     /// Returns the path of the database file; its log lies beside it as `…-wal`.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns what the log's writer remembers; one per database, whatever the number of stores on it.
+    pub(super) fn recent(&self) -> &SharedRecent {
+        &self.recent
     }
 
     /// Refuses further writes, waits for those given, and moves the log into the database.

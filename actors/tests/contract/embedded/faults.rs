@@ -113,3 +113,32 @@ async fn writes_are_synchronous_again_after_a_relaxed_one() {
         .await
         .unwrap();
 }
+
+/// The writer remembers heads and totals: not beyond a transaction that failed, and not one memory per store.
+#[tokio::test]
+async fn what_is_remembered_of_a_failed_append_is_forgotten() {
+    let fixture = messages().await;
+    let (store, database) = (&fixture.store, &fixture.database);
+    let mut log = Log::new(store, 1);
+    log.say(1, "first").await;
+    // The transaction fails at its end, when the head has been moved and the total counted.
+    database.execute_on_writer("PRAGMA max_page_count = 1").await.unwrap();
+    for id in [100, 200, 300] {
+        let refused = store.append(group(Seq(1), id, 200_000)).await;
+        assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+    }
+    database.execute_on_writer("PRAGMA max_page_count = 100000").await.unwrap();
+    let second = log.say(1, "second").await;
+    assert_eq!((second.seq, second.messages, second.own), (Seq(2), 2, 2));
+
+    let beside = chinwag_actors::backends::embedded::EmbeddedMessages::new(database.clone());
+    let mut other = Log::new(&beside, 1);
+    (other.head, other.term) = (log.head, log.term);
+    for _ in 0..100 {
+        other.next_id();
+    }
+    assert_eq!(other.say(1, "third").await.own, 3);
+    let stale = store.append(group(Seq(2), 5000, 10)).await.unwrap().remove(0);
+    assert!(matches!(stale, Err(StoreError::Fenced)));
+    assert_eq!(log.everything().await.len(), 3);
+}

@@ -20,7 +20,8 @@ use chinwag_schema::{
     model::Head,
 };
 
-use self::recent::{Durability, SharedRecent};
+use self::recent::Durability;
+pub(super) use self::recent::SharedRecent;
 use super::Database;
 use crate::ports::{
     StoreResult,
@@ -30,13 +31,12 @@ use crate::ports::{
 /// The log of every conversation, in the embedded database.
 pub struct EmbeddedMessages {
     database: Arc<Database>,
-    recent: SharedRecent,
 }
 
 impl EmbeddedMessages {
-    /// Makes the store on an open database. One per database: each remembers what it wrote last.
+    /// Makes the store on an open database.
     pub fn new(database: Arc<Database>) -> Self {
-        Self { recent: SharedRecent::default(), database }
+        Self { database }
     }
 }
 
@@ -48,14 +48,14 @@ impl MessageStore for EmbeddedMessages {
 
     async fn claim(&self, conversation: ConversationId, term: Term) -> StoreResult<Head> {
         // Relaxed: all owners live in this process, so a fence that a power loss takes back has nobody left to hold off.
-        recent::write(&self.database, &self.recent, Durability::Relaxed, move |conn, recent| {
+        recent::write(&self.database, Durability::Relaxed, move |conn, recent| {
             append::claim(conn, recent, conversation, term)
         })
         .await
     }
 
     async fn append(&self, groups: Vec<Append>) -> StoreResult<Vec<StoreResult<Vec<Appended>>>> {
-        recent::write(&self.database, &self.recent, Durability::Synced, move |conn, recent| {
+        recent::write(&self.database, Durability::Synced, move |conn, recent| {
             groups.iter().map(|group| append::append(conn, recent, group)).collect()
         })
         .await
@@ -94,7 +94,7 @@ impl MessageStore for EmbeddedMessages {
     }
 
     async fn remove_older_than(&self, cutoff_ms: i64, limit: usize) -> StoreResult<usize> {
-        recent::write(&self.database, &self.recent, Durability::Synced, move |conn, recent| {
+        recent::write(&self.database, Durability::Synced, move |conn, recent| {
             // It moves the old ends of logs; rare enough to start anew.
             recent.clear();
             retention::remove_older_than(conn, cutoff_ms, limit)

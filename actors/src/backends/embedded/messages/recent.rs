@@ -1,6 +1,6 @@
 //! Heads and totals of the conversations written to last, so that an append needn't read what was written a moment ago.
 //!
-//! Lives on the writer's side of the database, whose lock keeps every other process away. Invariant: it holds nothing but what
+//! There is one per database, beside its writer; the directory's lock keeps every other process away. Invariant: it holds nothing but what
 //! the store holds. Whoever changes `log_heads` or `own_totals` does it through here or forgets, and after a transaction
 //! that failed everything is forgotten.
 
@@ -21,13 +21,13 @@ const ENTRIES_MAX: usize = 65_536;
 
 /// What was written last.
 #[derive(Default)]
-pub(super) struct Recent {
+pub(in super::super) struct Recent {
     heads: FxHashMap<ConversationId, HeadRow>,
     own: FxHashMap<(ConversationId, UserId), i64>,
 }
 
 /// [`Recent`], shared with the writer's thread.
-pub(super) type SharedRecent = Arc<Mutex<Recent>>;
+pub(in super::super) type SharedRecent = Arc<Mutex<Recent>>;
 
 impl Recent {
     /// Returns the head of a conversation; `None` when it was never written to.
@@ -88,12 +88,11 @@ pub(super) enum Durability {
 /// Runs one write transaction with what was written last at hand.
 pub(super) async fn write<R: Send + 'static>(
     database: &Database,
-    recent: &SharedRecent,
     durability: Durability,
     work: impl FnOnce(&mut SqliteConnection, &mut Recent) -> StoreResult<R> + Send + 'static,
 ) -> StoreResult<R> {
+    let recent = database.recent().clone();
     let settled = recent.clone();
-    let recent = recent.clone();
     let work =
         move |conn: &mut SqliteConnection| work(conn, &mut recent.lock().unwrap_or_else(PoisonError::into_inner));
     // On the writer's thread, before the next transaction can begin there.
