@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Holds the documents to the code: settings, exit codes, links, named tests, the pinned toolchain.
+"""Holds the documents to the code: settings, exit codes, links, metrics, named tests, the pinned toolchain.
 
     ops/readme_check.py            exits nonzero and says what differs
     ops/readme_check.py --write    writes the table of settings into README.md
@@ -65,8 +65,11 @@ def check_flags() -> None:
     known = set(re.findall(r"^        (\w+): (?:One|Many|Switch)", read("server/src/config/settings.rs"), re.MULTILINE))
     known = {"--" + name.replace("_", "-") for name in known}
     known |= {"--" + name.replace("_", "-") for name in re.findall(r"#\[arg\(long.*\)\]\s+(?:pub )?(\w+):", read("server/src/config/cli.rs"))}
-    for line in re.findall(r"^.*\bchinwag (?!v1).*--.*$", README.read_text(encoding="utf-8"), re.MULTILINE):
-        for flag in re.findall(r"(?<=\s)--[a-z][a-z-]+", line.split("chinwag ", 1)[1]):
+    text = README.read_text(encoding="utf-8")
+    spans = re.findall(r"`([^`\n]+)`", text) + re.findall(r"^(?!\||>).*$", "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)), re.MULTILINE)
+    for span in spans:
+        ours = re.match(r"(?:chinwag|cargo run .*--) |(?=--)", span)
+        for flag in re.findall(r"(?:^|(?<=\s))--[a-z][a-z-]+", span[ours.end():] if ours else ""):
             if flag not in known:
                 problems.append(f"README.md: there is no flag {flag}")
 
@@ -96,7 +99,7 @@ def check_links(documents: list[str]) -> None:
 def check_named_tests() -> None:
     """A test that ARCHITECTURE.md names for an invariant exists."""
     sources = "\n".join(path.read_text(encoding="utf-8") for path in tests_and_sources())
-    for name in set(re.findall(r"`([a-z0-9]+(?:_[a-z0-9]+){3,})`", read("ARCHITECTURE.md"))):
+    for name in set(re.findall(r"`(?!chinwag_)([a-z0-9]+(?:_[a-z0-9]+){3,})`", read("ARCHITECTURE.md"))):
         if f"fn {name}(" not in sources and f'test("{name.replace("_", " ")}' not in sources:
             problems.append(f"ARCHITECTURE.md: there is no test {name}")
 
@@ -104,6 +107,15 @@ def check_named_tests() -> None:
 def tests_and_sources() -> list[pathlib.Path]:
     crates = ["actors", "schema", "server", "loadtest"]
     return [path for crate in crates for path in (ROOT / crate).rglob("*.rs") if "target" not in path.parts]
+
+
+def check_metrics(documents: list[str]) -> None:
+    """A metric that a document names is exported."""
+    exported = set(re.findall(r'"([a-z_]+)"', read("server/src/ops/prometheus.rs")))
+    for document in documents:
+        for name in set(re.findall(r"`chinwag_([a-z_]+[a-z])`", read(document))):
+            if name not in exported:
+                problems.append(f"{document}: there is no metric chinwag_{name}")
 
 
 def check_toolchain() -> None:
@@ -128,6 +140,7 @@ def main() -> int:
     check_flags()
     check_exit_codes()
     check_links(documents())
+    check_metrics(documents())
     check_named_tests()
     check_toolchain()
     for problem in problems:
