@@ -12,7 +12,6 @@ pub mod gate;
 pub mod hex;
 pub mod http;
 pub mod jobs;
-pub mod limits;
 pub mod logging;
 pub mod net;
 pub mod ops;
