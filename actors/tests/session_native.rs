@@ -8,8 +8,15 @@ use std::{
     time::Duration,
 };
 
-use chinwag_actors::protection::{ProtectionSettings, Rate};
-use chinwag_schema::wire::Dialect;
+use chinwag_actors::{
+    ports::account_store::MemberRow,
+    protection::{ProtectionSettings, Rate},
+};
+use chinwag_schema::{
+    limits::user::WELCOME_PAGE,
+    model::{Conversation, ConversationKind, Member, MemberState, Role},
+    wire::Dialect,
+};
 use common::{Client, Engine, run, settings};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -708,6 +715,54 @@ fn more_conversations_come_by_pages_and_are_heard_at_once() {
         assert_eq!(phone.welcome["conversations"].as_array().unwrap().len(), 5);
         ann.send(last, "hello").await;
         assert_eq!(phone.event_of("message").await["conversation"], *last);
+    });
+}
+
+#[test]
+fn conversations_beyond_the_first_page_are_heard_and_resumed() {
+    run(|| async {
+        let engine = Engine::start().await;
+        let identity = engine.account("ann").await;
+        // More groups than a welcome lists, straight into the store.
+        let (ids, now_ms) = (engine.node.ids.clone(), engine.node.runtime.unix_ms());
+        let member = Member { user: identity.user, name: identity.name.clone() };
+        let row = MemberRow { member, role: Role::Member, state: MemberState::Settled };
+        let made = engine.node.accounts.call("groups", move |store| async move {
+            let mut made = Vec::new();
+            for n in 0..WELCOME_PAGE + 2 {
+                let group = Conversation {
+                    id: ids.conversation(now_ms, ConversationKind::Group).expect("reserved"),
+                    kind: ConversationKind::Group,
+                    name: Some(format!("group {n}").into()),
+                    created_by: row.member.user,
+                    created_at_ms: now_ms,
+                    pair: None,
+                };
+                store.create_conversation(&group).await?;
+                store.put_member(group.id, &row).await?;
+                made.push(group.id);
+            }
+            Ok(made)
+        });
+        let made = made.await.unwrap();
+        let last = json!(made.last().unwrap());
+        let ann = Native::enter(&engine, "ann").await;
+        assert_eq!(ann.welcome["conversations"].as_array().unwrap().len(), WELCOME_PAGE);
+        assert_eq!(ann.welcome["next"], json!(made[WELCOME_PAGE - 1]));
+        let phone = Native::enter(&engine, "ann").await;
+        ann.send(&last, "one").await;
+        assert_eq!(phone.event_of("message").await["seq"], 1, "listed or not");
+        let page = phone.ask("conversations", json!({"after": phone.welcome["next"]})).await;
+        assert_eq!((page["conversations"].as_array().unwrap().len(), page.get("next")), (2, None));
+        assert_eq!(page["conversations"][1]["head"], 1);
+        ann.send(&last, "two").await;
+        assert_eq!(seqs(&phone.events_so_far().await), [2]);
+        let epoch = &ann.welcome["epoch"];
+        let late = Native::resume(&engine, "ann", position(&last, epoch, 1)).await;
+        assert_eq!(late.welcome["resumed"][0]["outcome"], "replayed");
+        assert_eq!(seqs(&late.events_so_far().await), [2]);
+        let resumed = ann.ask("resume", json!({"positions": position(&json!(made[0]), epoch, 0)})).await;
+        assert_eq!(resumed["resumed"][0]["outcome"], "replayed");
     });
 }
 

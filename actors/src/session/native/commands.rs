@@ -33,7 +33,7 @@ impl NativeSession {
             Command::Ping => answer(&id, &Pong { server_time: io.now_ms() }, io),
             Command::Bye => {
                 answer(&id, &Empty {}, io);
-                io.close(CloseCode::NORMAL, "bye");
+                self.close(CloseCode::NORMAL, "bye", io);
             }
             Command::Conversations { after, limit } => self.conversations(id, after, limit, io),
             Command::Resume { positions } => self.resume(id, positions, io),

@@ -32,7 +32,7 @@ impl NativeSession {
         if io.node.draining() {
             let error = ClientError::new(ErrorCode::Draining, "this node is about to stop: reconnect");
             refuse(&*id, &error.retry_after_ms(1000), io);
-            return io.close(CloseCode::GOING_AWAY, "draining");
+            return self.close(CloseCode::GOING_AWAY, "draining", io);
         }
         let Hello { credentials, positions, .. } = hello;
         let identity = match credentials {
@@ -70,7 +70,7 @@ impl NativeSession {
                     true => (CloseCode::OVERLOADED, "try again later"),
                     false => (CloseCode::UNAUTHORIZED, "credentials refused"),
                 };
-                io.close(code, reason);
+                self.close(code, reason, io);
             }
         }
     }
@@ -86,7 +86,7 @@ impl NativeSession {
         let socket = OpenedSocket { slot, user, name: name.clone(), dialect, guest, token_id, expires_at_ms };
         if io.node.directory.tell(DirectoryMessage::Opened(socket)).is_err() {
             refuse(&*id, &ClientError::unavailable("the server"), io);
-            return io.close(CloseCode::OVERLOADED, "overloaded");
+            return self.close(CloseCode::OVERLOADED, "overloaded", io);
         }
         *io.caller = Some(Arc::new(Caller { slot, user, name: name.clone(), dialect, guest }));
         io.node.counters.authenticated.fetch_add(1, Relaxed);
@@ -116,7 +116,7 @@ impl NativeSession {
             Ok(listed) => listed,
             Err(error) => {
                 refuse(&*id, &store_error(&error), io);
-                return io.close(CloseCode::OVERLOADED, "storage does not answer");
+                return self.close(CloseCode::OVERLOADED, "storage does not answer", io);
             }
         };
         self.known.reserve(known.len());

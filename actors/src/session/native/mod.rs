@@ -63,6 +63,8 @@ enum Phase {
     /// Hello was said and its reply is being made.
     Entering,
     Welcome,
+    /// The socket is being closed: nothing is taken any more.
+    Over,
 }
 
 /// A conversation as far as this socket was told.
@@ -128,13 +130,17 @@ pub struct NativeSession {
 impl DialectSession for NativeSession {
     fn opened(&mut self, io: &mut Io<'_, '_>) {
         io.after(NATIVE_HELLO_TIMEOUT, |conn, io| {
-            if this(conn).phase == Phase::Silent {
-                io.close(CloseCode::HELLO_TIMEOUT, "no hello in time");
+            let session = this(conn);
+            if session.phase == Phase::Silent {
+                session.close(CloseCode::HELLO_TIMEOUT, "no hello in time", io);
             }
         });
     }
 
     fn inbound(&mut self, text: &str, io: &mut Io<'_, '_>) {
+        if self.phase == Phase::Over {
+            return;
+        }
         io.node.counters.inbound.fetch_add(1, Relaxed);
         self.current.clear();
         let request = match wire::decode(text) {
@@ -143,7 +149,7 @@ impl DialectSession for NativeSession {
                 io.node.counters.malformed.fetch_add(1, Relaxed);
                 io.send_text(&reply_error(id.as_deref(), &error));
                 if self.phase == Phase::Silent && error.code == ErrorCode::UnsupportedVersion {
-                    io.close(CloseCode::UNSUPPORTED_VERSION, "unsupported version");
+                    self.close(CloseCode::UNSUPPORTED_VERSION, "unsupported version", io);
                 }
                 return;
             }
@@ -199,8 +205,11 @@ impl DialectSession for NativeSession {
         for read in std::mem::take(&mut self.reads).into_iter().filter(|read| **read != *id) {
             refuse(&*read, &ClientError::internal(), io);
         }
-        if self.phase == Phase::Entering {
-            return io.close(CloseCode::INTERNAL, "internal error");
+        match self.phase {
+            // The timer is void, too.
+            Phase::Silent => self.opened(io),
+            Phase::Entering => return self.close(CloseCode::INTERNAL, "internal error", io),
+            Phase::Welcome | Phase::Over => {}
         }
         let gathering = self.gathering.take();
         self.corks = 0;
@@ -249,6 +258,11 @@ fn not_found(what: &str) -> ClientError {
 }
 
 impl NativeSession {
+    fn close(&mut self, code: CloseCode, reason: &'static str, io: &Io<'_, '_>) {
+        self.phase = Phase::Over;
+        io.close(code, reason);
+    }
+
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }

@@ -284,7 +284,7 @@ impl NativeSession {
             (Reply::Resume, Some(error)) => refuse(&*id, &error, io),
             (Reply::Welcome(_), Some(error)) => {
                 refuse(&*id, &error, io);
-                return io.close(CloseCode::OVERLOADED, "conversations do not answer");
+                return self.close(CloseCode::OVERLOADED, "conversations do not answer", io);
             }
             (Reply::Welcome(mut welcome), None) => {
                 welcome.resumed = resumed;

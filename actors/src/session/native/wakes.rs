@@ -25,12 +25,12 @@ pub(super) type Wakes = FxHashMap<ConversationId, Woken>;
 impl NativeSession {
     /// A conversation of this user is awake, or became the user's.
     pub(super) fn woken(&mut self, woken: Woken, io: &Io<'_, '_>) {
-        if self.phase == Phase::Silent {
+        if matches!(self.phase, Phase::Silent | Phase::Over) {
             return;
         }
         if let Some(gathering) = &mut self.gathering {
             if gathering.wakes.len() >= WAKES_MAX {
-                return io.close(CloseCode::SLOW_READER, "too many conversations at once");
+                return self.close(CloseCode::SLOW_READER, "too many conversations at once", io);
             }
             keep(gathering.wakes.entry(woken.id).or_insert_with(|| woken.clone()), woken);
             return;
