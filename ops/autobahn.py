@@ -18,8 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 VENV = ROOT / "target" / "kosoku"
 KOSOKU = "kosoku==0.1.0"
 GROUPS = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*", "12.*"]
-# Fewer mean that the suite changed under us: 247 in groups 1 to 7 and 10, 90 in 12.
-LEAST = 336
+# Fewer mean that the suite changed under us: 246 in groups 1 to 7, 1 in 10, 90 in 12.
+LEAST = 337
 
 RUN = """
 import asyncio, collections, json, sys

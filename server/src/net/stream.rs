@@ -81,7 +81,7 @@ enum Io {
 pub struct Socket {
     io: Io,
     /// Bytes that come before those of the stream: a request that is handed on after it was read.
-    replay: Option<Box<Vec<u8>>>,
+    replay: Vec<u8>,
     /// While HTTP runs.
     watched: Option<Rc<Unanswered>>,
     _place: Option<Place>,
@@ -90,12 +90,12 @@ pub struct Socket {
 impl Socket {
     /// Wraps a TCP stream.
     pub fn plain(stream: TcpStream, place: Option<Place>) -> Self {
-        Self { io: Io::Plain(stream), replay: None, watched: None, _place: place }
+        Self { io: Io::Plain(stream), replay: Vec::new(), watched: None, _place: place }
     }
 
     /// Wraps a TLS stream after its handshake.
     pub fn tls(stream: TlsStream<TcpStream>, place: Option<Place>) -> Self {
-        Self { io: Io::Tls(Box::new(stream)), replay: None, watched: None, _place: place }
+        Self { io: Io::Tls(Box::new(stream)), replay: Vec::new(), watched: None, _place: place }
     }
 
     /// Says whether the bytes travel encrypted.
@@ -123,19 +123,19 @@ impl Socket {
 
     /// Puts bytes in front of those still to be read.
     pub fn replay(mut self, bytes: Vec<u8>) -> Self {
-        self.replay = (!bytes.is_empty()).then(|| Box::new(bytes));
+        self.replay = bytes;
         self
     }
 }
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if let Some(replay) = &mut self.replay {
-            let n = replay.len().min(buf.remaining());
-            buf.put_slice(&replay[..n]);
-            replay.drain(..n);
-            if replay.is_empty() {
-                self.replay = None;
+        if !self.replay.is_empty() {
+            let n = self.replay.len().min(buf.remaining());
+            buf.put_slice(&self.replay[..n]);
+            self.replay.drain(..n);
+            if self.replay.is_empty() {
+                self.replay = Vec::new();
             }
             return Poll::Ready(Ok(()));
         }

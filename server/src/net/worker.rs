@@ -185,3 +185,34 @@ fn log_end(result: Result<(), actix_http::error::DispatchError>, peer: SocketAdd
         tracing::debug!(%error, %peer, "an HTTP connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_without_an_answer_is_noticed_and_one_with_isnt() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::plain(listener.accept().await.unwrap().0, None);
+        let unanswered = socket.watch();
+        for _ in 0..2 {
+            client.write_all(b"GET ").await.unwrap();
+            socket.read_exact(&mut [0; 4]).await.unwrap();
+            assert!(unanswered.since().is_some());
+            socket.write_all(b"HTTP").await.unwrap();
+            assert!(unanswered.since().is_none());
+        }
+        client.write_all(b"G").await.unwrap();
+        socket.read_exact(&mut [0; 1]).await.unwrap();
+        tokio::time::pause();
+        let begun = Instant::now();
+        watch(&unanswered).await;
+        assert!((ANSWER_TIMEOUT..ANSWER_TIMEOUT * 2).contains(&begun.elapsed()));
+    }
+}

@@ -123,11 +123,7 @@ impl Decoder {
             }
         }
         match frame.opcode {
-            Opcode::Text | Opcode::Binary => {
-                if !frame.fin || bits.rsv1 {
-                    self.open(frame.opcode, bits.rsv1);
-                }
-            }
+            Opcode::Text | Opcode::Binary if !frame.fin || bits.rsv1 => self.open(frame.opcode, bits.rsv1),
             Opcode::Continuation => {
                 let max = self.limits.fragments;
                 let partial = self.partial.as_mut().expect("checked with the first byte");
