@@ -1,4 +1,245 @@
-//! The page at `/`.
-use actix_web::web::ServiceConfig;
+//! The page at `/`: the files of `server/web`, embedded.
+//!
+//! Each is compressed once, at its first use, and named by a hash of its bytes, so that a browser that has it is answered 304. The
+//! policy lets the page run its own scripts and talk to its own server, and nothing else.
+
+use std::{io::Write as _, sync::LazyLock};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header::{self, HeaderName},
+    web::{self, Bytes, ServiceConfig},
+};
+use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest as _, Sha256};
+
+use crate::hex;
+
+/// What the page may do. `connect-src` names schemes because `'self'` doesn't cover WebSockets in every browser.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
+                      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// Bytes of the hash in an `ETag`.
+const TAG_BYTES: usize = 16;
+
+/// A file as it lies in the program.
+struct Source {
+    path: &'static str,
+    content_type: &'static str,
+    bytes: &'static [u8],
+}
+
+macro_rules! sources {
+    ($($path:literal $content_type:ident $file:literal),* $(,)?) => {
+        &[$(Source { path: $path, content_type: $content_type, bytes: include_bytes!(concat!("../../web/", $file)) }),*]
+    };
+}
+
+/// Every file of the page.
+const SOURCES: &[Source] = sources![
+    "/" HTML "index.html",
+    "/web/app.js" SCRIPT "app.js",
+    "/web/conversation.js" SCRIPT "conversation.js",
+    "/web/dom.js" SCRIPT "dom.js",
+    "/web/format.js" SCRIPT "format.js",
+    "/web/icon.svg" SVG "icon.svg",
+    "/web/ids.js" SCRIPT "ids.js",
+    "/web/link.js" SCRIPT "link.js",
+    "/web/log.js" SCRIPT "log.js",
+    "/web/outbox.js" SCRIPT "outbox.js",
+    "/web/protocol.js" SCRIPT "protocol.js",
+    "/web/reconnect.js" SCRIPT "reconnect.js",
+    "/web/rest.js" SCRIPT "rest.js",
+    "/web/style.css" CSS "style.css",
+    "/web/view-composer.js" SCRIPT "view-composer.js",
+    "/web/view-dialogs.js" SCRIPT "view-dialogs.js",
+    "/web/view-entry.js" SCRIPT "view-entry.js",
+    "/web/view-list.js" SCRIPT "view-list.js",
+    "/web/view-thread.js" SCRIPT "view-thread.js",
+];
+
+static FILES: LazyLock<Vec<File>> = LazyLock::new(|| SOURCES.iter().map(File::new).collect());
+
+/// A file as it is sent.
+struct File {
+    path: &'static str,
+    content_type: &'static str,
+    plain: Bytes,
+    gzip: Bytes,
+    /// Both forms have one of their own, as strong tags must.
+    plain_tag: String,
+    gzip_tag: String,
+}
+
+impl File {
+    fn new(source: &Source) -> Self {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(source.bytes).expect("writing to memory can't fail");
+        let gzip = gzip.finish().expect("writing to memory can't fail");
+        let hash = hex::encode(&Sha256::digest(source.bytes)[..TAG_BYTES]);
+        Self {
+            path: source.path,
+            content_type: source.content_type,
+            plain: Bytes::from_static(source.bytes),
+            gzip: gzip.into(),
+            plain_tag: format!("\"{hash}\""),
+            gzip_tag: format!("\"{hash}-gzip\""),
+        }
+    }
+}
+
 /// Adds the routes of the page.
-pub fn routes(_config: &mut ServiceConfig) {}
+pub fn routes(config: &mut ServiceConfig) {
+    for source in SOURCES {
+        config.service(web::resource(source.path).route(web::get().to(file)).route(web::head().to(file)));
+    }
+}
+
+async fn file(request: HttpRequest) -> HttpResponse {
+    let Some(file) = FILES.iter().find(|file| file.path == request.path()) else {
+        return HttpResponse::NotFound().finish();
+    };
+    let compressed = takes_gzip(&request);
+    let (tag, bytes) = if compressed { (&file.gzip_tag, &file.gzip) } else { (&file.plain_tag, &file.plain) };
+    let known = text(&request, header::IF_NONE_MATCH).split(',').any(|known| known.trim() == tag);
+    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response
+        .insert_header((header::ETAG, tag.as_str()))
+        // Asked about every time: a new program's page must not run with an old one's modules.
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .insert_header((header::VARY, "Accept-Encoding"));
+    if known {
+        return response.finish();
+    }
+    response
+        .insert_header((header::CONTENT_TYPE, file.content_type))
+        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
+        .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
+        .insert_header((header::PERMISSIONS_POLICY, "camera=(), geolocation=(), microphone=()"));
+    if compressed {
+        response.insert_header((header::CONTENT_ENCODING, "gzip"));
+    }
+    response.body(bytes.clone())
+}
+
+/// Whether the client lists gzip, and not with a weight of zero.
+fn takes_gzip(request: &HttpRequest) -> bool {
+    text(request, header::ACCEPT_ENCODING).split(',').any(|coding| {
+        let mut parts = coding.split(';').map(str::trim);
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"))
+            && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
+}
+
+fn text(request: &HttpRequest, name: HeaderName) -> &str {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, io::Read as _, path::Path};
+
+    use actix_web::{
+        App,
+        body::to_bytes,
+        http::StatusCode,
+        test::{TestRequest, call_service, init_service},
+    };
+    use flate2::read::GzDecoder;
+
+    use super::*;
+
+    /// The whole page, compressed, in bytes.
+    const PAGE_MAX: usize = 50 * 1024;
+
+    async fn get(path: &str, headers: &[(HeaderName, &str)]) -> HttpResponse<Bytes> {
+        let app = init_service(App::new().configure(routes)).await;
+        let mut request = TestRequest::get().uri(path);
+        for header in headers {
+            request = request.insert_header((header.0.clone(), header.1));
+        }
+        let (_, response) = call_service(&app, request.to_request()).await.into_parts();
+        let (response, body) = response.into_parts();
+        response.set_body(to_bytes(body).await.ok().expect("a body in memory can be read"))
+    }
+
+    fn header_of(response: &HttpResponse<Bytes>, name: HeaderName) -> &str {
+        response.headers().get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn every_file_of_the_page_is_embedded_and_preloaded() {
+        let embedded: BTreeSet<_> = SOURCES.iter().map(|source| source.path.trim_start_matches("/web/")).collect();
+        let folder = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("web")).unwrap();
+        let names: BTreeSet<_> = folder
+            .map(|entry| entry.unwrap())
+            .filter(|entry| entry.file_type().unwrap().is_file())
+            .map(|entry| entry.file_name().into_string().unwrap())
+            .filter(|name| name != "package.json")
+            .map(|name| if name == "index.html" { "/".into() } else { name })
+            .collect();
+        assert_eq!(embedded, names.iter().map(String::as_str).collect());
+        let html = std::str::from_utf8(SOURCES[0].bytes).unwrap();
+        for source in SOURCES.iter().filter(|source| source.path != "/") {
+            assert!(html.contains(&format!("\"{}\"", source.path)), "{}", source.path);
+        }
+    }
+
+    #[test]
+    fn the_page_is_small() {
+        let bytes: usize = FILES.iter().map(|file| file.gzip.len()).sum();
+        assert!(bytes < PAGE_MAX, "{bytes}");
+    }
+
+    #[test]
+    fn no_text_becomes_markup() {
+        for source in SOURCES {
+            let text = std::str::from_utf8(source.bytes).unwrap();
+            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " style=", " onclick=\""] {
+                assert!(!text.contains(word), "{} in {}", word, source.path);
+            }
+        }
+    }
+
+    #[actix_rt::test]
+    async fn the_page_comes_with_its_policy_compressed_or_not() {
+        let plain = get("/", &[]).await;
+        assert_eq!((plain.status(), header_of(&plain, header::CONTENT_TYPE)), (StatusCode::OK, HTML));
+        assert_eq!(header_of(&plain, header::CONTENT_SECURITY_POLICY), POLICY);
+        assert_eq!(header_of(&plain, header::CACHE_CONTROL), "no-cache");
+        assert_eq!((header_of(&plain, header::CONTENT_ENCODING), &plain.body()[..]), ("", SOURCES[0].bytes));
+
+        let packed = get("/", &[(header::ACCEPT_ENCODING, "br, gzip;q=0.8")]).await;
+        assert_eq!(header_of(&packed, header::CONTENT_ENCODING), "gzip");
+        assert_ne!(header_of(&packed, header::ETAG), header_of(&plain, header::ETAG));
+        let mut unpacked = Vec::new();
+        GzDecoder::new(&packed.body()[..]).read_to_end(&mut unpacked).unwrap();
+        assert_eq!(unpacked, SOURCES[0].bytes);
+
+        let refused = get("/", &[(header::ACCEPT_ENCODING, "gzip;q=0")]).await;
+        assert_eq!(header_of(&refused, header::CONTENT_ENCODING), "");
+    }
+
+    #[actix_rt::test]
+    async fn a_browser_that_has_a_file_gets_no_second_copy() {
+        let first = get("/web/app.js", &[]).await;
+        assert_eq!(header_of(&first, header::CONTENT_TYPE), SCRIPT);
+        let tag = header_of(&first, header::ETAG).to_owned();
+        let again = get("/web/app.js", &[(header::IF_NONE_MATCH, &format!("\"other\", {tag}"))]).await;
+        assert_eq!((again.status(), again.body().len()), (StatusCode::NOT_MODIFIED, 0));
+        let packed = get("/web/app.js", &[(header::IF_NONE_MATCH, &tag), (header::ACCEPT_ENCODING, "gzip")]).await;
+        assert_eq!(packed.status(), StatusCode::OK, "the other form has another tag");
+    }
+
+    #[actix_rt::test]
+    async fn nothing_beside_the_list_is_served() {
+        for path in ["/web/", "/web/package.json", "/web/../Cargo.toml", "/web/%2e%2e/Cargo.toml", "/index.html"] {
+            assert_eq!(get(path, &[]).await.status(), StatusCode::NOT_FOUND, "{path}");
+        }
+    }
+}
