@@ -5,6 +5,8 @@
 //! Everything the owner sends to a worker arrives in order, so an attachment, the answer to it and the events after it can't overtake
 //! each other.
 
+mod handed;
+
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
 use chinwag_schema::{
@@ -17,6 +19,8 @@ use indexmap::IndexMap;
 use rustc_hash::FxBuildHasher;
 use serde_json::{Value, json};
 use slab::Slab;
+
+use handed::Handed;
 
 use crate::{
     conversation::messages::{Answer, Batch, Woken},
@@ -62,27 +66,7 @@ pub struct Socket {
     /// While set, events gather here: the answer that must come first isn't there yet.
     cork: Option<VecDeque<Arc<EncodedEvent>>>,
     /// What messenger sockets were handed and what of it has arrived; none while nothing is open.
-    handed: RefCell<Option<Box<Handed>>>,
-}
-
-/// Positions up to which a socket was handed the events of conversations, by how certain it is that they arrived.
-#[derive(Debug, Default)]
-struct Handed {
-    /// Since the last ping that began a round.
-    since_ping: Positions,
-    /// Before a ping whose pong isn't there yet. A ping sent meanwhile begins no round of its own.
-    pinged: Positions,
-    /// Certainly arrived, and not yet taken by the session.
-    arrived: Positions,
-}
-
-type Positions = Vec<(ConversationId, Seq)>;
-
-fn advance(positions: &mut Positions, conversation: ConversationId, seq: Seq) {
-    match positions.iter_mut().find(|(known, _)| *known == conversation) {
-        Some((_, known)) => *known = seq.max(*known),
-        None => positions.push((conversation, seq)),
-    }
+    handed: Handed,
 }
 
 /// The sockets of one worker thread. Shared by its relay and its sessions.
@@ -115,7 +99,7 @@ impl Sockets {
         }
         table.generations[index] = table.generations[index].wrapping_add(1);
         let generation = table.generations[index];
-        table.sockets.insert(Socket { generation, dialect, outbox, session, cork: None, handed: RefCell::default() });
+        table.sockets.insert(Socket { generation, dialect, outbox, session, cork: None, handed: Handed::default() });
         Slot { worker: self.worker, generation, index: u32::try_from(index).expect("fewer sockets than 2^32") }
     }
 
@@ -168,25 +152,25 @@ impl Sockets {
     /// Notes that the pong to that ping came back.
     pub fn pong_came(&self, slot: Slot) {
         if let Some(socket) = self.table.borrow_mut().get(slot) {
-            socket.arrived(false);
+            socket.handed.pong_came();
         }
     }
 
     /// Notes that all that a socket was handed has arrived: it closed cleanly.
     pub fn all_arrived(&self, slot: Slot) {
         if let Some(socket) = self.table.borrow_mut().get(slot) {
-            socket.arrived(true);
+            socket.handed.all_arrived();
         }
     }
 
     /// Takes the positions up to which a messenger socket has certainly received what it was handed.
     pub fn take_arrived(&self, slot: Slot) -> Vec<(ConversationId, Seq)> {
-        self.table.borrow_mut().get(slot).map(|socket| socket.take_arrived()).unwrap_or_default()
+        self.table.borrow_mut().get(slot).map(|socket| socket.handed.take_arrived()).unwrap_or_default()
     }
 
     /// Returns the positions up to which a messenger socket was handed events, arrived or not, as far as they weren't taken.
     pub fn handed(&self, slot: Slot) -> Vec<(ConversationId, Seq)> {
-        self.table.borrow_mut().get(slot).map(|socket| socket.handed_so_far()).unwrap_or_default()
+        self.table.borrow_mut().get(slot).map(|socket| socket.handed.so_far()).unwrap_or_default()
     }
 
     /// Returns how many sockets there are.
@@ -221,48 +205,12 @@ impl Table {
 impl Socket {
     /// Notes that a ping goes out now, behind all that was handed so far. Call it in the same step that queues the ping.
     pub fn ping_goes_out(&self) {
-        if let Some(handed) = &mut *self.handed.borrow_mut()
-            && handed.pinged.is_empty()
-        {
-            handed.pinged = std::mem::take(&mut handed.since_ping);
-        }
+        self.handed.ping_goes_out();
     }
 
     /// Says whether something was handed that no ping has followed yet.
     pub fn wants_ping(&self) -> bool {
-        self.handed.borrow().as_ref().is_some_and(|handed| !handed.since_ping.is_empty())
-    }
-
-    /// Notes that what a ping followed has arrived, or all of it.
-    fn arrived(&self, all: bool) {
-        let mut handed = self.handed.borrow_mut();
-        let Some(handed) = &mut *handed else { return };
-        let mut rest = std::mem::take(&mut handed.pinged);
-        if all {
-            rest.append(&mut handed.since_ping);
-        }
-        for (conversation, seq) in rest {
-            advance(&mut handed.arrived, conversation, seq);
-        }
-    }
-
-    fn take_arrived(&self) -> Positions {
-        let mut handed = self.handed.borrow_mut();
-        let arrived = handed.as_mut().map(|handed| std::mem::take(&mut handed.arrived)).unwrap_or_default();
-        if handed.as_ref().is_some_and(|handed| handed.since_ping.is_empty() && handed.pinged.is_empty()) {
-            *handed = None;
-        }
-        arrived
-    }
-
-    fn handed_so_far(&self) -> Positions {
-        let mut all = Positions::new();
-        if let Some(handed) = &*self.handed.borrow() {
-            for &(conversation, seq) in handed.arrived.iter().chain(&handed.pinged).chain(&handed.since_ping) {
-                advance(&mut all, conversation, seq);
-            }
-        }
-        all
+        self.handed.wants_ping()
     }
 
     /// Remembers what a messenger socket was handed. Its outbox makes no gaps, so what is queued is written in order or never.
@@ -270,8 +218,7 @@ impl Socket {
         if self.dialect == Dialect::Messenger
             && let Class::Sequenced { conversation, seq } = *event.class()
         {
-            let mut handed = self.handed.borrow_mut();
-            advance(&mut handed.get_or_insert_default().since_ping, conversation, seq);
+            self.handed.note(conversation, seq);
         }
     }
 

@@ -4,7 +4,10 @@ mod common;
 
 use std::time::Duration;
 
-use chinwag_actors::{protection::{ProtectionSettings, Rate}, session::authenticator::Identity};
+use chinwag_actors::{
+    protection::{ProtectionSettings, Rate},
+    session::authenticator::Identity,
+};
 use chinwag_schema::{names, wire::Dialect};
 use common::{Client, Engine, run, settings};
 use serde_json::{Value, json};
@@ -50,11 +53,9 @@ fn a_new_chat_is_announced_to_both_sides_once() {
         let (one, other) = (engine.messenger(&ann), engine.messenger(&bob));
         init(&other).await;
         one.send(&json!({"type": "NEW_ONE_TO_ONE_CHAT", "from": "ann", "to": "bob"}));
-        let started =
-            json!({"type": "NEW_ONE_TO_ONE_CHAT_AP", "to": "bob", "msg": "Chat request sent to bob.", "chatId": "ann-bob"});
+        let started = json!({"type": "NEW_ONE_TO_ONE_CHAT_AP", "to": "bob", "msg": "Chat request sent to bob.", "chatId": "ann-bob"});
         one.expect_frame(started).await;
-        let asked =
-            json!({"type": "NEW_ONE_TO_ONE_CHAT_AP", "from": "ann", "msg": "First message from ann.", "chatId": "ann-bob"});
+        let asked = json!({"type": "NEW_ONE_TO_ONE_CHAT_AP", "from": "ann", "msg": "First message from ann.", "chatId": "ann-bob"});
         other.expect_frame(asked).await;
         for (client, me, to) in [(&one, "ann", "bob"), (&other, "bob", "ann")] {
             client.send(&json!({"type": "NEW_ONE_TO_ONE_CHAT", "from": me, "to": to}));
@@ -78,7 +79,9 @@ fn a_chat_with_somebody_offline_is_found_at_the_next_init_data() {
         one.expect("ONE_TO_ONE_CHAT_HISTORY").await;
         let other = engine.messenger(&bob);
         other.send(&json!({"type": "INIT_DATA"}));
-        other.expect_frame(json!({"type": "INIT_DATA", "chatIds": ["ann-bob"], "groups": [], "offlineMessages": []})).await;
+        other
+            .expect_frame(json!({"type": "INIT_DATA", "chatIds": ["ann-bob"], "groups": [], "offlineMessages": []}))
+            .await;
     });
 }
 
@@ -91,7 +94,10 @@ fn what_names_somebody_else_or_nobody_is_refused() {
         for (frame, text) in [
             (json!({"type": "NEW_ONE_TO_ONE_CHAT", "from": "bob", "to": "ann"}), "'from' must be your own username."),
             (json!({"type": "NEW_ONE_TO_ONE_CHAT", "from": "ann"}), "Both 'from' and 'to' usernames are required."),
-            (json!({"type": "NEW_ONE_TO_ONE_CHAT", "from": "ann", "to": "ann"}), "You cannot start a chat with yourself."),
+            (
+                json!({"type": "NEW_ONE_TO_ONE_CHAT", "from": "ann", "to": "ann"}),
+                "You cannot start a chat with yourself.",
+            ),
             (json!({"type": "NEW_ONE_TO_ONE_CHAT", "from": "ann", "to": "zed"}), "User zed does not exist."),
             (message("ann", "zed", "hi"), "User zed does not exist."),
             (message("bob", "ann", "hi"), "'from' must be your own username."),
@@ -100,8 +106,14 @@ fn what_names_somebody_else_or_nobody_is_refused() {
                 "Chat ID does not belong to these users.",
             ),
             (json!({"type": "CREATE_GROUP_CHAT", "groupName": "g", "by": "bob"}), "'by' must be your own username."),
-            (json!({"type": "JOIN_GROUP_CHAT", "groupId": "17", "username": "ann"}), "Group chat with ID 17 does not exist."),
-            (json!({"type": "GROUP_CHAT", "from": "ann", "to": "17", "content": "x"}), "You are not a member of group 17."),
+            (
+                json!({"type": "JOIN_GROUP_CHAT", "groupId": "17", "username": "ann"}),
+                "Group chat with ID 17 does not exist.",
+            ),
+            (
+                json!({"type": "GROUP_CHAT", "from": "ann", "to": "17", "content": "x"}),
+                "You are not a member of group 17.",
+            ),
             (json!({"type": "GET_GROUP_CHAT_HISTORY", "groupId": 17}), "You are not a member of group 17."),
             (json!({"type": "LEAVE_GROUP", "groupId": 17, "username": "ann"}), "You are not a member of group 17."),
             (json!({"type": "DANCE"}), "Unknown message type: DANCE."),
@@ -213,7 +225,8 @@ fn reading_the_history_counts_as_delivered_and_pages_backwards() {
         }
         summary_becomes(&engine, &bob, 5).await;
         let other = engine.messenger(&bob);
-        let mut ask = json!({"type": "GET_ONE_TO_ONE_HISTORY", "from": "bob", "to": "ann", "chatId": "ann-bob", "limit": 2});
+        let mut ask =
+            json!({"type": "GET_ONE_TO_ONE_HISTORY", "from": "bob", "to": "ann", "chatId": "ann-bob", "limit": 2});
         other.send(&ask);
         let page = other.expect("ONE_TO_ONE_CHAT_HISTORY").await;
         let texts = |page: &Value| {

@@ -271,7 +271,10 @@ fn commands_answer_with_their_data() {
         assert_eq!(stats["data"]["user"]["roomsJoined"], 1);
         assert_eq!(stats["data"]["server"]["activeConnections"], 2);
         assert_eq!(stats["data"]["server"]["uniqueUsers"], 2);
-        assert_eq!((&stats["data"]["currentRoom"]["name"], &stats["data"]["currentRoom"]["users"]), (&json!("den"), &json!(1)));
+        assert_eq!(
+            (&stats["data"]["currentRoom"]["name"], &stats["data"]["currentRoom"]["users"]),
+            (&json!("den"), &json!(1))
+        );
         assert_eq!(bob.ask(command("stats")).await["data"]["currentRoom"], Value::Null);
 
         let me = bob.ask(command("me")).await;
@@ -331,5 +334,56 @@ fn a_socket_that_vanishes_leaves_its_room() {
         engine.settle().await;
         let users = ann.ask(json!({"type": "command", "command": "users"})).await;
         assert_eq!(users["count"], 1);
+    });
+}
+
+#[test]
+fn a_socket_that_does_not_log_in_is_closed() {
+    run(|| async {
+        let engine = Engine::start().await;
+        let (silent, ann) = (engine.open(Dialect::Rooms, None), engine.rooms("ann").await);
+        silent.expect("system").await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert_eq!(silent.come(), Vec::<Value>::new());
+        tokio::time::advance(Duration::from_secs(2)).await;
+        silent.expect_frame(json!({"close": 4102})).await;
+        assert_eq!(ann.come(), Vec::<Value>::new());
+    });
+}
+
+#[test]
+fn commands_sent_at_once_are_carried_out_in_order() {
+    run(|| async {
+        let engine = Engine::start().await;
+        let client = engine.open(Dialect::Rooms, None);
+        for frame in [
+            json!({"type": "auth", "username": "ann"}),
+            json!({"type": "create_room", "roomName": "den"}),
+            json!({"type": "send_message", "content": "one"}),
+            json!({"type": "create_room", "roomName": "attic"}),
+            json!({"type": "send_message", "content": "two"}),
+            json!({"type": "join_room", "roomName": "den"}),
+            json!({"type": "leave_room"}),
+        ] {
+            client.send(&frame);
+        }
+        let mut kinds = Vec::new();
+        while kinds.last() != Some(&json!("room_left")) {
+            kinds.push(client.next().await["type"].clone());
+        }
+        // A message that its sender no longer waits for may be durable only after the room was left; all else has one order.
+        kinds.retain(|kind| kind != "message" && kind != "message_history");
+        let expected = [
+            "system",
+            "auth_success",
+            "room_joined",
+            "room_created",
+            "room_joined",
+            "room_created",
+            "room_joined",
+            "room_left",
+        ];
+        assert_eq!(kinds, expected);
     });
 }

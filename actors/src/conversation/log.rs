@@ -324,9 +324,14 @@ impl Ready {
     }
 }
 
-/// The socket that doesn't get the event: the native sender has the answer, the messenger dialect's sender hears nothing.
+/// The socket that doesn't get the event: the native sender has the answer, the messenger dialect's sender hears nothing, and who
+/// joins or leaves there hears a `SUCCESS` instead.
 fn excepted(from: &Caller, then: &Then) -> Option<chinwag_schema::ids::Slot> {
-    let excepted = matches!(then, Then::Message) && matches!(from.dialect, Dialect::Native | Dialect::Messenger);
+    let excepted = match then {
+        Then::Message => matches!(from.dialect, Dialect::Native | Dialect::Messenger),
+        Then::Member(_) => from.dialect == Dialect::Messenger,
+        Then::Change => false,
+    };
     excepted.then_some(from.slot)
 }
 

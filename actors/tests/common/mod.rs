@@ -187,7 +187,8 @@ impl Engine {
 
     /// Waits until so many users are watched.
     pub async fn watches(&self, users: usize) {
-        self.eventually("watched", async || self.node.presence.observe().await.unwrap()["watched_users"] == users).await;
+        self.eventually("watched", async || self.node.presence.observe().await.unwrap()["watched_users"] == users)
+            .await;
     }
 
     async fn eventually(&self, what: &str, holds: impl AsyncFn() -> bool) {

@@ -58,8 +58,13 @@ impl Known {
 enum Found {
     NoSuchUser,
     /// The user exists, the chat doesn't.
-    NoChat { other: UserId },
-    Chat { chat: Chat, made: bool },
+    NoChat {
+        other: UserId,
+    },
+    Chat {
+        chat: Chat,
+        made: bool,
+    },
 }
 
 impl MessengerSession {
@@ -192,7 +197,8 @@ pub(super) fn query(page: Page) -> HistoryQuery {
 /// Finds the chat with the user of a name, without making it.
 async fn find(node: &Node, caller: &Caller, to: &Name) -> StoreResult<Found> {
     let wanted = to.clone();
-    let user = node.accounts.call("user_by_name", move |store| async move { store.user_by_name(&wanted).await }).await?;
+    let user =
+        node.accounts.call("user_by_name", move |store| async move { store.user_by_name(&wanted).await }).await?;
     let Some(user) = user else { return Ok(Found::NoSuchUser) };
     let (a, b) = (caller.user, user.id);
     let chat =

@@ -123,9 +123,9 @@ impl Delivery {
     }
 
     /// Returns the pointers that an acknowledgement moves: to what the last `INIT_DATA` reported, and on to what was handed live since if
-    /// nothing lies between. `handed` is what the socket was handed and isn't certified yet.
+    /// nothing lies between. `handed` is what the socket was handed and isn't certified yet. Follow with [`Self::acknowledged`].
     pub(super) fn acknowledge(&mut self, handed: &[(ConversationId, Seq)]) -> Vec<(ConversationId, Seq)> {
-        let mut moves = std::mem::take(&mut self.reported);
+        let mut moves = self.reported.clone();
         for (conversation, live) in &mut self.live {
             let mut last = live.arrived;
             if let Some((_, seq)) = handed.iter().find(|(known, _)| known == conversation) {
@@ -143,6 +143,11 @@ impl Delivery {
             }
         }
         moves.into_iter().collect()
+    }
+
+    /// All pointers of an acknowledgement moved: a later one doesn't move them again.
+    pub(super) fn acknowledged(&mut self) {
+        self.reported.clear();
     }
 
     /// The newest page of a history was read, up to `seq`.
@@ -185,12 +190,7 @@ fn look_up(conversation: ConversationId, base: Seq, io: &Io<'_, '_>) {
 }
 
 /// Counts others' messages between a user's delivered pointer and `base`.
-async fn unseen_below(
-    node: &Node,
-    conversation: ConversationId,
-    user: UserId,
-    base: Seq,
-) -> StoreResult<u64> {
+async fn unseen_below(node: &Node, conversation: ConversationId, user: UserId, base: Seq) -> StoreResult<u64> {
     let cursor = node.accounts.cursor(conversation, user).await?;
     let totals = node.messages.call("totals_at", move |s| async move { s.totals_at(conversation, user, base).await });
     let (messages, own) = totals.await?;
@@ -252,6 +252,8 @@ mod tests {
         let mut moves = delivery.acknowledge(&[(CHAT, Seq(10))]);
         moves.sort();
         assert_eq!(moves, [(CHAT, Seq(5)), (ConversationId(10), Seq(4))]);
+        assert_eq!(delivery.acknowledge(&[]).len(), 2, "a pointer couldn't be moved: the client tries again");
+        delivery.acknowledged();
         assert_eq!(delivery.acknowledge(&[(CHAT, Seq(10))]), [], "the summaries are gone");
     }
 

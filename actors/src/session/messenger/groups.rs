@@ -8,10 +8,7 @@ use chinwag_schema::{
 };
 
 use super::{Group, Io, MessengerTag, Tag, chats, fail, send, store_failed, wait, within_rate};
-use crate::{
-    conversation::messages::ConversationMessage,
-    snowflake::kind_of,
-};
+use crate::{conversation::messages::ConversationMessage, snowflake::kind_of};
 
 /// Creates a group. Its creator becomes a member by its own `JOIN_GROUP_CHAT` only, as its administrator.
 pub(super) fn create(name: String, io: &mut Io<'_, '_>) {

@@ -177,7 +177,9 @@ fn foreign_name(frame: &ClientFrame, me: &str) -> Option<&'static str> {
         | ClientFrame::GetOneToOneHistory { from, .. }
         | ClientFrame::GroupChat { from, .. } => ("from", from),
         ClientFrame::CreateGroupChat { by, .. } => ("by", by),
-        ClientFrame::JoinGroupChat { username, .. } | ClientFrame::LeaveGroup { username, .. } => ("username", username),
+        ClientFrame::JoinGroupChat { username, .. } | ClientFrame::LeaveGroup { username, .. } => {
+            ("username", username)
+        }
         ClientFrame::InitData
         | ClientFrame::GetGroupChatHistory { .. }
         | ClientFrame::OfflineMessagesAck

@@ -106,13 +106,13 @@ fn failure(tag: &MessengerTag, error: &ClientError) -> ServerFrame {
         (MessengerTag::Join(group), ErrorCode::NotFound) => {
             ServerFrame::error(texts::group_unknown(&group.id.to_string()))
         }
-        (MessengerTag::Join(group), ErrorCode::AlreadyMember) => {
-            ServerFrame::error(texts::already_member(&group.name))
-        }
+        (MessengerTag::Join(group), ErrorCode::AlreadyMember) => ServerFrame::error(texts::already_member(&group.name)),
         // A group that one isn't in and one that doesn't exist sound the same.
         (MessengerTag::Leave(Group { id, .. }), ErrorCode::NotFound | ErrorCode::Forbidden)
         | (MessengerTag::GroupPost(id), ErrorCode::NotFound | ErrorCode::Forbidden)
-        | (MessengerTag::GroupHistory { group: id, .. }, ErrorCode::NotFound | ErrorCode::Forbidden) => not_a_member(*id),
+        | (MessengerTag::GroupHistory { group: id, .. }, ErrorCode::NotFound | ErrorCode::Forbidden) => {
+            not_a_member(*id)
+        }
         (MessengerTag::ChatHistory { .. } | MessengerTag::GroupHistory { .. }, ErrorCode::UnknownCursor) => {
             ServerFrame::error("Invalid 'before'.")
         }
@@ -170,7 +170,7 @@ mod tests {
 
     fn page() -> Answer {
         let events = vec![row(8, "ann", "hi", false), row(9, "bob", "", true)];
-        Answer::History { info: info(), page: Arc::new(Page { events, complete: true, oldest_seq: Seq(1) }) }
+        Answer::History { info: info(), page: Arc::new(Page { events, ..Page::default() }) }
     }
 
     fn text(tag: &MessengerTag, answer: &Answer) -> Option<String> {
@@ -235,10 +235,7 @@ mod tests {
             r#"{"type":"ERROR","msg":"You are not a member of group 41."}"#
         );
         let busy = Answer::Failed(ClientError::unavailable("storage"));
-        assert_eq!(
-            text(&MessengerTag::Post, &busy).unwrap(),
-            r#"{"type":"ERROR","msg":"storage is busy, try again"}"#
-        );
+        assert_eq!(text(&MessengerTag::Post, &busy).unwrap(), r#"{"type":"ERROR","msg":"storage is busy, try again"}"#);
         assert_eq!(text(&MessengerTag::Acknowledge, &busy), None);
     }
 

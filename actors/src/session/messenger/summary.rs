@@ -75,11 +75,15 @@ impl MessengerSession {
             state.failed = Some(error_of(error));
         }
         state.open = state.open.saturating_sub(1);
-        if state.open == 0 {
-            let done = state.failed.take().unwrap_or_else(|| ServerFrame::success(texts::OFFLINE_ACKNOWLEDGED));
-            send(&done, io);
-            io.resume_inbound();
+        if state.open > 0 {
+            return;
         }
+        let done = state.failed.take().unwrap_or_else(|| {
+            self.delivery.acknowledged();
+            ServerFrame::success(texts::OFFLINE_ACKNOWLEDGED)
+        });
+        send(&done, io);
+        io.resume_inbound();
     }
 
     /// A history was answered: what its newest page shows counts as delivered.
@@ -108,11 +112,9 @@ async fn standings(node: &Node, user: UserId) -> StoreResult<Vec<Standing>> {
     let ids: Vec<ConversationId> = memberships.iter().map(|membership| membership.conversation.id).collect();
     let mut heads: Vec<Head> = Vec::with_capacity(ids.len());
     let mut own: Vec<u64> = Vec::with_capacity(ids.len());
-    for some in ids.chunks(HEADS_PER_CALL) {
-        let some: Arc<[ConversationId]> = some.into();
-        let asked = some.clone();
+    for some in ids.chunks(HEADS_PER_CALL).map(<[ConversationId]>::to_vec) {
         // Own totals first: a message counted there is counted in the head too.
-        own.extend(node.messages.call("own_totals", move |s| async move { s.own_totals(user, &asked).await }).await?);
+        own.extend(own_totals(node, user, some.clone()).await?);
         heads.extend(node.messages.call("heads", move |s| async move { s.heads(&some).await }).await?);
     }
     let rows = memberships.into_iter().zip(heads.into_iter().zip(own));
@@ -120,7 +122,30 @@ async fn standings(node: &Node, user: UserId) -> StoreResult<Vec<Standing>> {
         membership,
         head: Mark { seq: head.seq, messages: head.messages, own },
     };
-    Ok(rows.map(standing).collect())
+    let mut all: Vec<_> = rows.map(standing).collect();
+    without_own_ones_between(node, user, &mut all).await?;
+    Ok(all)
+}
+
+/// Corrects own totals: a message that another socket of the user sent between the two reads would count as somebody else's.
+async fn without_own_ones_between(node: &Node, user: UserId, all: &mut [Standing]) -> StoreResult<()> {
+    let mut waiting: Vec<_> = all.iter_mut().filter(|one| unseen(one) > 0).collect();
+    for some in waiting.chunks_mut(HEADS_PER_CALL) {
+        let ids = some.iter().map(|one| one.membership.conversation.id).collect();
+        let own_now = own_totals(node, user, ids).await?;
+        for (one, own_now) in some.iter_mut().zip(own_now) {
+            if own_now != one.head.own {
+                let (id, seq) = (one.membership.conversation.id, one.head.seq);
+                let totals = node.messages.call("totals_at", move |s| async move { s.totals_at(id, user, seq).await });
+                one.head.own = totals.await?.1;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn own_totals(node: &Node, user: UserId, ids: Vec<ConversationId>) -> StoreResult<Vec<u64>> {
+    node.messages.call("own_totals", move |s| async move { s.own_totals(user, &ids).await }).await
 }
 
 /// Counts others' messages that the user wasn't delivered.

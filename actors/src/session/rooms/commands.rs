@@ -5,9 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 use chinwag_schema::{
     error::ClientError,
     wire::{
-        rooms::{
-            ListedRoom, ListedUser, Me, RoomsCommand, ServerFrame, ServerStats, Stats, UserStats, error_of,
-        },
+        rooms::{ListedRoom, ListedUser, Me, RoomsCommand, ServerFrame, ServerStats, Stats, UserStats, error_of},
         time::Iso,
     },
 };

@@ -10,7 +10,8 @@ use chinwag_schema::{
     wire::{
         frame,
         rooms::{
-            CreatedRoom, ErrorInfo, JoinedRoom, ListedRoom, ListedUser, ServerFrame, ServerStats, Stats, UserStats, error_of,
+            CreatedRoom, ErrorInfo, JoinedRoom, ListedRoom, ListedUser, ServerFrame, ServerStats, Stats, UserStats,
+            error_of,
         },
         time::Iso,
     },
@@ -142,8 +143,7 @@ mod tests {
     fn info() -> Arc<Info> {
         let (id, kind, name) = (ConversationId(40), ConversationKind::Room, Some(Name::from("den")));
         let origin = Origin { conversation: id, kind, name: name.clone(), chat_id: None, epoch: Epoch(1) };
-        let conversation =
-            Conversation { id, kind, name, created_by: UserId(1), created_at_ms: 1_000, pair: None };
+        let conversation = Conversation { id, kind, name, created_by: UserId(1), created_at_ms: 1_000, pair: None };
         Arc::new(Info {
             conversation: Arc::new(conversation),
             origin: Arc::new(origin),
@@ -242,8 +242,7 @@ mod tests {
 
     #[test]
     fn answers_to_the_sender_come_as_events_and_only_failures_are_said() {
-        let posted =
-            Answer::Posted { info: info(), seq: Seq(1), id: EventId(9), at_ms: 0, duplicate: false };
+        let posted = Answer::Posted { info: info(), seq: Seq(1), id: EventId(9), at_ms: 0, duplicate: false };
         assert_eq!(texts(RoomsTag::Send { guest: true }, posted), [""; 0]);
         let missing = Answer::Failed(ClientError::new(ErrorCode::NotFound, "no such event"));
         let expected = format!(
