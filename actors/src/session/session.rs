@@ -42,9 +42,7 @@ pub enum SessionMessage {
     Continue(Continue),
     /// Own work came back, beside the frames.
     Aside(Continue),
-    /// A ping goes out after what was written so far ([`crate::relay::Socket::ping_goes_out`] says the same at once).
-    Pinging,
-    /// The pong to that ping came back: what was written before it has certainly arrived.
+    /// The pong to a ping that went out by [`Sockets::ping_goes_out`] came back: what was written before it has certainly arrived.
     Delivered,
     /// The client closed the connection cleanly: all that was written has arrived.
     ClosedCleanly,
@@ -54,7 +52,7 @@ pub enum SessionMessage {
     Closed,
 }
 
-message_kinds!(SessionMessage { Inbound, Answered, Wake, Asleep, Continue, Aside, Pinging, Delivered, ClosedCleanly, Close, Closed });
+message_kinds!(SessionMessage { Inbound, Answered, Wake, Asleep, Continue, Aside, Delivered, ClosedCleanly, Close, Closed });
 
 /// What outlives a panic of a handler: all of the socket's state.
 pub struct SessionKeep {
@@ -176,7 +174,6 @@ impl Behaviour for Session {
                 self.with(cx, next);
             }
             SessionMessage::Aside(next) => self.with(cx, next),
-            SessionMessage::Pinging => cx.keep.sockets.ping_goes_out(cx.keep.slot),
             SessionMessage::Delivered => self.with(cx, |conn, io| {
                 io.sockets.pong_came(io.slot);
                 conn.as_dialect().delivered(io);
