@@ -9,6 +9,7 @@ use std::{
 };
 
 use chinwag_actors::{
+    engine::EngineSettings,
     ports::account_store::MemberRow,
     protection::{ProtectionSettings, Rate},
 };
@@ -166,11 +167,8 @@ fn hello_is_answered_with_everything_a_client_needs_to_begin() {
 #[test]
 fn who_fails_to_say_hello_is_told_why_and_closed() {
     run(|| async {
-        let engine = Engine::start_with(
-            chinwag_actors::engine::EngineSettings { guests: false, ..settings() },
-            ProtectionSettings::default(),
-        )
-        .await;
+        let engine =
+            Engine::start_with(EngineSettings { guests: false, ..settings() }, ProtectionSettings::default()).await;
         let hello = |fields: Value| {
             let client = engine.open(Dialect::Native, None);
             let mut frame = json!({"id": "h", "type": "hello", "protocol": 1});
@@ -440,6 +438,53 @@ fn no_event_is_lost_between_the_head_shown_and_the_first_live_event() {
             late.client.vanish();
         }
         drop(bob);
+    });
+}
+
+#[test]
+fn a_conversation_that_slept_goes_on_where_it_was() {
+    run(|| async {
+        let quick = EngineSettings { idle_before_sleep: Duration::from_millis(30), ..settings() };
+        let engine = Engine::start_with(quick, ProtectionSettings { enabled: false, ..Default::default() }).await;
+        let (ann, bob, chat) = chat(&engine).await;
+        let phone = Native::enter(&engine, "bob").await;
+        for n in 1..=5u64 {
+            while !engine.node.conversations.is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            let late = Native::enter(&engine, "bob").await;
+            assert_eq!(late.welcome["conversations"][0]["head"], n * 2 - 2);
+            assert_eq!(ann.send(&chat, "awake?").await["seq"], n * 2 - 1);
+            assert_eq!(bob.event_of("message").await["seq"], n * 2 - 1);
+            bob.send(&chat, "now I am").await;
+            assert_eq!(ann.event_of("message").await["seq"], n * 2);
+            for socket in [&phone, &late] {
+                assert_eq!(socket.event_of("message").await["seq"], n * 2 - 1);
+                assert_eq!(socket.event_of("message").await["seq"], n * 2);
+            }
+            assert_eq!(seqs(&ann.events_so_far().await), [] as [u64; 0]);
+            assert_eq!(seqs(&bob.events_so_far().await), [] as [u64; 0]);
+            late.client.vanish();
+        }
+    });
+}
+
+#[test]
+fn who_says_nothing_is_closed_in_time_and_what_follows_a_refusal_is_ignored() {
+    run(|| async {
+        let engine = Engine::start().await;
+        engine.account("ann").await;
+        let silent = engine.open(Dialect::Native, None);
+        let refused = engine.open(Dialect::Native, None);
+        for token in ["wrong", "token-ann"] {
+            refused.send(&json!({"id": token, "type": "hello", "protocol": 1, "token": token}));
+        }
+        refused.send(&json!({"id": "p", "type": "ping"}));
+        assert_eq!(refused.next().await["error"]["code"], "unauthorized");
+        assert_eq!(refused.next().await, json!({"close": 4200}));
+        assert_eq!(silent.next().await, json!({"close": 4102}));
+        assert!(refused.come().is_empty());
+        assert_eq!(engine.node.counters.users.load(std::sync::atomic::Ordering::Relaxed), 0);
     });
 }
 

@@ -3,7 +3,11 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use chinwag_actors::{
@@ -66,16 +70,24 @@ fn kill_9_loses_and_repeats_nothing_acknowledged() {
             .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let pid = child.id();
+        let heard = Arc::new(AtomicUsize::new(0));
+        let count = heard.clone();
         let reader = std::thread::spawn(move || {
             let acks = output.lines().map_while(Result::ok).filter_map(|line| {
+                count.fetch_add(1, Ordering::Relaxed);
                 let mut words = line.strip_prefix("ack ")?.split(' ').map(str::to_owned);
                 // The last line may have been cut off by the kill: then it wasn't heard.
                 Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
             });
             acks.collect::<Vec<(i64, u64, i64)>>()
         });
+        let begun = Instant::now();
+        while heard.load(Ordering::Relaxed) < 100 {
+            assert!(begun.elapsed() < Duration::from_secs(30), "the child appends nothing");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         // Random enough: the phase against the commits differs each time.
-        std::thread::sleep(Duration::from_millis(250 + rand::random_range(0..250)));
+        std::thread::sleep(Duration::from_millis(rand::random_range(0..250)));
         child.kill().unwrap();
         child.wait().unwrap();
         let mut acks = reader.join().unwrap();
