@@ -8,6 +8,7 @@ const OPEN_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 20_000;
 const QUIET_MS = 25_000;
 const PONG_TIMEOUT_MS = 10_000;
+const CHECK_TIMEOUT_MS = 5000;
 const CLOSED_QUIET = 4002;
 
 /** A refused or unanswered request. */
@@ -65,6 +66,14 @@ export class Link {
       this.#requests.set(id, { resolve, reject, timer });
       this.#socket.send(JSON.stringify({ id, type, ...fields }));
     });
+  }
+
+  /** Finds out soon whether the link still lives. */
+  check() {
+    if (this.#socket.readyState !== WebSocket.OPEN) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#lost(CLOSED_QUIET), CHECK_TIMEOUT_MS);
+    this.request("ping").catch(() => {});
   }
 
   /** Closes without telling the handlers. */

@@ -4,7 +4,7 @@
 // message is harmless, because its id goes with it. Knows no socket.
 
 /**
- * @typedef {{message_id: string, conversation: string, content: string, at_ms: number, error?: string}} Pending
+ * @typedef {{message_id: string, conversation: string, content: string, at_ms: number, error?: string, stored?: boolean}} Pending
  * @typedef {{length: number, key(index: number): string | null, getItem(key: string): string | null,
  *   setItem(key: string, value: string): void, removeItem(key: string): void}} Store
  */
@@ -42,7 +42,7 @@ export class Outbox {
 
   /** How many will still be sent by themselves. */
   get waiting() {
-    return [...this.#items.values()].filter((item) => !item.error).length;
+    return [...this.#items.values()].filter(unsent).length;
   }
 
   /** @param {string} message_id */
@@ -60,7 +60,7 @@ export class Outbox {
 
   /** Returns the next message to send in a conversation. @param {string} conversation @returns {Pending | undefined} */
   next(conversation) {
-    for (const item of this.#items.values()) if (item.conversation === conversation && !item.error) return item;
+    for (const item of this.#items.values()) if (item.conversation === conversation && unsent(item)) return item;
     return undefined;
   }
 
@@ -71,7 +71,7 @@ export class Outbox {
 
   /** Returns the conversations in which something is to be sent. @returns {string[]} */
   conversations() {
-    return [...new Set([...this.#items.values()].filter((item) => !item.error).map((item) => item.conversation))];
+    return [...new Set([...this.#items.values()].filter(unsent).map((item) => item.conversation))];
   }
 
   /** Forgets a message: it is stored, or given up. @param {string} message_id @returns {Pending | undefined} */
@@ -80,6 +80,14 @@ export class Outbox {
     this.#items.delete(message_id);
     this.#store?.removeItem(this.#prefix + message_id);
     return item;
+  }
+
+  /** Says that the server has a message: it is kept only until the log has come that far. @param {string} message_id */
+  stored(message_id) {
+    const item = this.#items.get(message_id);
+    if (!item) return;
+    item.stored = true;
+    this.#store?.removeItem(this.#prefix + message_id);
   }
 
   /** Says that the server won't take a message. @param {string} message_id @param {string} error for people */
@@ -98,6 +106,11 @@ export class Outbox {
       // Full or forbidden: it stays in memory, which is all that can be had.
     }
   }
+}
+
+/** @param {Pending} item */
+function unsent(item) {
+  return !item.error && !item.stored;
 }
 
 /** @param {string | null} text @returns {Pending | undefined} */

@@ -108,6 +108,7 @@ export class Client {
 
   /** Tries now instead of after the wait. */
   hurry() {
+    this.#link?.check();
     if (this.state !== "waiting") return;
     clearTimeout(this.#timer);
     void this.#connect();
@@ -370,27 +371,38 @@ export class Client {
         for (const item of this.outbox.of(conversation)) this.#written.add(item.message_id);
       }
     }
-    for (const info of welcome.conversations) this.#learn(info);
     for (const outcome of welcome.resumed ?? []) this.#resumed(outcome);
+    const gone = new Set([...this.conversations.values()].filter(({ member }) => member).map(({ id }) => id));
+    for (const info of welcome.conversations) {
+      gone.delete(info.id);
+      this.#learn(info);
+    }
     this.#become("online");
     this.#notify({ type: "conversations" });
     for (const wake of this.#awaiting) wake();
     this.#awaiting.clear();
     try {
-      await this.#catchUp(link, welcome.next, unsaid);
+      await this.#catchUp(link, welcome.next, gone, unsaid);
     } catch {
       // The link is gone, and the next one begins again; or the server refuses, and what is here has to do.
     }
     for (const conversation of this.outbox.conversations()) void this.#pump(conversation);
   }
 
-  /** @param {Link} link @param {string | undefined} next @param {[string, {epoch: string, seq: number}][]} unsaid */
-  async #catchUp(link, next, unsaid) {
+  /**
+   * @param {Link} link @param {string | undefined} next @param {Set<string>} gone memberships not listed yet
+   * @param {[string, {epoch: string, seq: number}][]} unsaid
+   */
+  async #catchUp(link, next, gone, unsaid) {
     while (next) {
       const page = await link.request("conversations", { after: next, limit: this.limits.page });
-      for (const info of page.conversations) this.#learn(info);
+      for (const info of page.conversations) {
+        gone.delete(info.id);
+        this.#learn(info);
+      }
       next = page.next;
     }
+    for (const id of gone) this.#left(id);
     for (let at = 0; at < unsaid.length; at += this.limits.positions) {
       const positions = Object.fromEntries(unsaid.slice(at, at + this.limits.positions));
       for (const outcome of (await link.request("resume", { positions })).resumed) this.#resumed(outcome);
@@ -422,7 +434,11 @@ export class Client {
     if (current) this.#link = null;
     else this.#next = null;
     // While a node drains there are two; one is enough, until it closes as well.
-    if (this.#over() || this.#next) return;
+    if (this.#over()) return;
+    if (this.#next) {
+      this.#become("connecting");
+      return;
+    }
     if (!current && this.#link && code < 4200) {
       this.#reconnect(backoff(this.#failures++));
       return;
@@ -522,8 +538,7 @@ export class Client {
         void this.#added(event.conversation);
         break;
       case "conversation_removed":
-        if (conversation?.listening) conversation.member = false;
-        else this.#forget(event.conversation);
+        this.#left(event.conversation);
         break;
       case "gap":
         if (conversation) this.#gap(conversation, event);
@@ -547,7 +562,7 @@ export class Client {
       return;
     }
     this.#apply(conversation, applied);
-    this.#settle(event);
+    if (event.seq <= conversation.log.position) this.#settle(event);
     this.#watchHole(conversation);
   }
 
@@ -700,8 +715,22 @@ export class Client {
     return conversation;
   }
 
+  /** The user is no member any more. @param {string} id */
+  #left(id) {
+    const conversation = this.conversations.get(id);
+    if (!conversation?.listening) {
+      this.#forget(id);
+      return;
+    }
+    conversation.member = false;
+    this.#changed(conversation);
+  }
+
   /** @param {string} id */
   #forget(id) {
+    const unsent = this.outbox?.of(id) ?? [];
+    for (const item of unsent) this.outbox?.remove(item.message_id);
+    if (unsent.length > 0) this.#notify({ type: "notice", text: `Messages that weren't sent: ${unsent.length}` });
     if (!this.conversations.delete(id)) return;
     clearTimeout(this.#holes.get(id));
     this.#holes.delete(id);
@@ -793,6 +822,7 @@ export class Client {
             this.outbox.fail(item.message_id, error.message);
             const conversation = this.conversations.get(id);
             if (conversation) this.#changed(conversation);
+            else this.#forget(id);
           }
         }
       }
@@ -807,7 +837,7 @@ export class Client {
   async #sendOne(link, conversation, item) {
     const { message_id, content } = item;
     const reply = await link.request("send", { conversation: conversation.id, message_id, content });
-    this.outbox?.remove(message_id);
+    this.outbox?.stored(message_id);
     this.#applyReply(conversation, reply, { event: "message", message_id, content });
     this.#changed(conversation);
   }
