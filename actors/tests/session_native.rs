@@ -772,24 +772,24 @@ fn conversations_beyond_the_first_page_are_heard_and_resumed() {
         let (ids, now_ms) = (engine.node.ids.clone(), engine.node.runtime.unix_ms());
         let member = Member { user: identity.user, name: identity.name.clone() };
         let row = MemberRow { member, role: Role::Member, state: MemberState::Settled };
-        let made = engine.node.accounts.call("groups", move |store| async move {
-            let mut made = Vec::new();
-            for n in 0..WELCOME_PAGE + 2 {
-                let group = Conversation {
-                    id: ids.conversation(now_ms, ConversationKind::Group).expect("reserved"),
-                    kind: ConversationKind::Group,
-                    name: Some(format!("group {n}").into()),
-                    created_by: row.member.user,
-                    created_at_ms: now_ms,
-                    pair: None,
-                };
+        let mut made = Vec::new();
+        for n in 0..WELCOME_PAGE + 2 {
+            let group = Conversation {
+                id: ids.conversation(now_ms, ConversationKind::Group).unwrap(),
+                kind: ConversationKind::Group,
+                name: Some(format!("group {n}").into()),
+                created_by: identity.user,
+                created_at_ms: now_ms,
+                pair: None,
+            };
+            made.push(group.id);
+            let row = row.clone();
+            let stored = engine.node.accounts.call("group", move |store| async move {
                 store.create_conversation(&group).await?;
-                store.put_member(group.id, &row).await?;
-                made.push(group.id);
-            }
-            Ok(made)
-        });
-        let made = made.await.unwrap();
+                store.put_member(group.id, &row).await
+            });
+            stored.await.unwrap();
+        }
         let last = json!(made.last().unwrap());
         let ann = Native::enter(&engine, "ann").await;
         assert_eq!(ann.welcome["conversations"].as_array().unwrap().len(), WELCOME_PAGE);

@@ -117,7 +117,8 @@ impl NativeSession {
                 if new {
                     self.known.insert(conversation, known);
                 } else {
-                    self.known.entry(conversation).or_insert(known);
+                    let place = self.known.entry(conversation).or_insert(known);
+                    place.other = place.other.or(known.other);
                 }
                 let told = waiting.as_ref().is_some_and(|woken| woken.added.is_some());
                 if let Some(woken) = waiting {
