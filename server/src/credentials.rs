@@ -59,8 +59,7 @@ impl Authenticator for SessionCredentials {
 
     async fn login(&self, name: &str, password: &str, address: &str) -> Result<Identity, ClientError> {
         let address = address.parse::<IpAddr>().unwrap_or(IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED));
-        let session = self.accounts.login(name, password, ClientAddr::direct(address)).await?;
-        Ok(identity(session.identity))
+        Ok(identity(self.accounts.authenticate(name, password, ClientAddr::direct(address)).await?))
     }
 }
 

@@ -72,7 +72,9 @@ fn decide(state: &GateState, stats: &Rc<OutboxStats>, request: &UpgradeRequest) 
     if state.node.draining() {
         return refuse_later("draining", "the server is about to stop", 5);
     }
-    if let Err(wait) = state.accounts.throttle().connect(client, Instant::now()) {
+    if dialect == Dialect::Rooms
+        && let Err(wait) = state.accounts.throttle().connect(client, Instant::now())
+    {
         let mut refusal = Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many connections");
         refusal.retry_after_s = Some(wait.as_s());
         return Decision::Refuse(refusal);

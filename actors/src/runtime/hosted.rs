@@ -290,7 +290,21 @@ impl<B: Behaviour> Hosted<B> {
                     self.observe(reply);
                     continue;
                 }
+                #[cfg(feature = "fault-injection")]
+                Item::Panic => {
+                    if let Err(panic) = self.guarded(&mut stop, |_, _| panic!("injected")) {
+                        self.recover("injected", &*panic, &mut stop);
+                    }
+                    if stop == Stop::Now || self.resting {
+                        break;
+                    }
+                    continue;
+                }
             };
+            if stop == Stop::IfIdle {
+                // Another message came after the one that found the actor idle.
+                stop = Stop::No;
+            }
             let kind = message.kind();
             let outcome = self.guarded(&mut stop, |behaviour, cx| behaviour.handle(message, cx));
             let now = std::time::Instant::now();

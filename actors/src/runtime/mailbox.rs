@@ -53,6 +53,9 @@ pub(super) enum Item<M> {
         message: M,
     },
     Observe(oneshot::Sender<serde_json::Value>),
+    /// Panics inside the next turn: tests of recovery.
+    #[cfg(feature = "fault-injection")]
+    Panic,
 }
 
 /// The queue of one actor, shared by its addresses.
@@ -223,6 +226,8 @@ fn unwrap_refused<M>(refused: Refused<Item<M>>) -> Refused<M> {
     let message = |item| match item {
         Item::Message(message) | Item::Own { message, .. } => message,
         Item::Observe(_) => unreachable!("only messages are told"),
+        #[cfg(feature = "fault-injection")]
+        Item::Panic => unreachable!("only messages are told"),
     };
     match refused {
         Refused::Full(item) => Refused::Full(message(item)),
@@ -238,6 +243,9 @@ pub trait Inspect: Send + Sync {
     fn handled(&self) -> u64;
     /// Asks for the observable state; answered on the actor's next turn.
     fn request_observation(&self) -> oneshot::Receiver<serde_json::Value>;
+    /// Makes the actor's handler panic on its next turn.
+    #[cfg(feature = "fault-injection")]
+    fn inject_panic(&self);
 }
 
 impl<M: MessageKind> Inspect for Shared<M> {
@@ -254,5 +262,10 @@ impl<M: MessageKind> Inspect for Shared<M> {
         // Refused only by an actor that has stopped: the receiver then hears that the sender is gone.
         let _ = self.push(Item::Observe(sender), usize::MAX);
         receiver
+    }
+
+    #[cfg(feature = "fault-injection")]
+    fn inject_panic(&self) {
+        let _ = self.push(Item::Panic, usize::MAX);
     }
 }
