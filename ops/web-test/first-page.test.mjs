@@ -225,16 +225,18 @@ step("what is written while the server is dead arrives once, in order", async ()
 });
 
 step("a kill at the moment of sending, five times, neither loses nor repeats", async () => {
+  const everybody = [ann, bob, guest];
   for (let round = 1; round <= 5; round += 1) {
+    await guest.say(`Knock ${round}`);
     await ann.say(`Round ${round}`);
     await sleep((round - 1) * 3);
     await server.kill();
     await server.start();
-    for (const visitor of [ann, bob]) await visitor.page.locator("#status").click({ timeout: 1500 }).catch(() => {});
-    await Promise.all([ann.online(40_000), bob.online(40_000)]);
+    for (const visitor of everybody) await visitor.page.locator("#status").click({ timeout: 1500 }).catch(() => {});
+    await Promise.all(everybody.map((visitor) => visitor.online(40_000)));
     await bob.sees(`Round ${round}`);
   }
-  await ann.page.waitForFunction(() => document.querySelectorAll(".stage.sending").length === 0);
+  for (const visitor of [ann, guest]) await visitor.page.waitForFunction(() => document.querySelectorAll(".stage.sending").length === 0);
   await bob.page.reload();
   await bob.online();
   await bob.sees("Round 5");
@@ -242,6 +244,14 @@ step("a kill at the moment of sending, five times, neither loses nor repeats", a
     const texts = await visitor.page.locator(".entries .text").allTextContents();
     assert.deepEqual(texts.filter((text) => text.startsWith("Round")), [1, 2, 3, 4, 5].map((round) => `Round ${round}`));
   }
+  // A guest is another user after every reconnect, so that only the replay can tell what got through.
+  await bob.open("Tea room");
+  await bob.sees("Knock 5");
+  for (const visitor of [bob, guest]) {
+    const texts = await visitor.page.locator(".entries .text").allTextContents();
+    assert.deepEqual(texts.filter((text) => text.startsWith("Knock")), [1, 2, 3, 4, 5].map((round) => `Knock ${round}`));
+  }
+  await bob.open("ann");
 });
 
 step("a tab closed with an unsent message sends it when it is opened again", async () => {
@@ -256,6 +266,20 @@ step("a tab closed with an unsent message sends it when it is opened again", asy
   await ann.online();
   await sleep(500);
   assert.equal(await bob.message("From a closed tab").count(), 1);
+});
+
+step("two tabs of one user agree", async () => {
+  const other = await ann.context.newPage();
+  await other.goto(server.url);
+  await other.locator("#side .row", { hasText: "bob" }).click();
+  await other.locator(".message.own .text", { hasText: "From a closed tab" }).waitFor();
+  await ann.open("bob");
+  await ann.say("Said in one tab");
+  await other.locator(".message.own .text", { hasText: "Said in one tab" }).waitFor();
+  await bob.say("Heard in both");
+  await other.locator(".text", { hasText: "Heard in both" }).waitFor();
+  await ann.sees("Heard in both");
+  await other.close();
 });
 
 step("a drained server is left and found again", async () => {
@@ -286,6 +310,10 @@ step("screenshots", async () => {
   await ann.page.getByRole("button", { name: "New conversation" }).click();
   await ann.screenshot("new-light");
   await ann.page.keyboard.press("Escape");
+  await ann.page.locator(".about").click();
+  await ann.screenshot("people-light");
+  await ann.page.keyboard.press("Escape");
+  await guest.screenshot("guest-light");
   await bob.page.setViewportSize({ width: 390, height: 780 });
   await bob.screenshot("phone-chat-dark");
   await bob.page.locator("#thread .pane .back").click();

@@ -280,7 +280,7 @@ function showStatus() {
   const state = client ? client.state : "none";
   document.body.dataset.connection = state;
   const waiting = client?.outbox?.waiting ?? 0;
-  const messages = waiting > 0 ? `; ${waiting} ${waiting === 1 ? "message" : "messages"} waiting` : "";
+  const messages = waiting > 0 ? ` · ${waiting} ${waiting === 1 ? "message" : "messages"} waiting` : "";
   status.hidden = !arrived || state === "online" || !client;
   if (status.hidden || !client) return;
   const offline = !navigator.onLine || (state === "waiting" && client.retry_at_ms - Date.now() > 1500);

@@ -77,7 +77,7 @@ export function sync(parent, items, key, make, update) {
   for (const [name, item] of after) {
     const node = before.get(name) ?? make(item);
     update?.(node, item);
-    if (node === cursor) cursor = cursor.nextSibling;
+    if (cursor !== null && node === cursor) cursor = cursor.nextSibling;
     else parent.insertBefore(node, cursor);
     after.set(name, node);
   }

@@ -20,6 +20,8 @@ const SETTLED_MS = 5000;
 const DELIVERED_GATHER_MS = 300;
 const OLDER_PAGE = 50;
 const FILL_PAGE = 200;
+const DRAIN_RETRY_MS = 1500;
+const PREVIEWS_MAX = 30;
 const TRIES = 4;
 const TYPING_SHOWN_MS = 4000;
 
@@ -245,6 +247,11 @@ export class Client {
     this.#changed(conversation);
   }
 
+  /** Asks what the list of conversations doesn't tell. @param {Conversation} conversation */
+  refresh(conversation) {
+    return this.#relearn(conversation.id);
+  }
+
   /** Asks where the other one of a chat has got to. @param {Conversation} conversation */
   async loadPeer(conversation) {
     if (conversation.kind !== "direct") return;
@@ -412,6 +419,17 @@ export class Client {
       else if (conversation.kind === "direct") this.#received(conversation);
     }
     this.#notify({ type: "conversations" });
+    void this.#preview();
+  }
+
+  /** Asks for the newest message of conversations of which it wasn't told: those with something unread and the longest first. */
+  async #preview() {
+    const unknown = [...this.conversations.values()].filter(({ last, log }) => last === undefined && log.position > 0);
+    unknown.sort((a, b) => b.unread - a.unread || b.log.position - a.log.position);
+    for (const { id } of unknown.slice(0, PREVIEWS_MAX)) {
+      if (!this.#link) return;
+      await this.#relearn(id);
+    }
   }
 
   /** @param {Link} link @param {Conversation} conversation */
@@ -440,7 +458,8 @@ export class Client {
       return;
     }
     if (!current && this.#link && code < 4200) {
-      this.#reconnect(backoff(this.#failures++));
+      // The old link still serves; while there is no other node, asking now and then is enough.
+      this.#reconnect(DRAIN_RETRY_MS + backoff(0));
       return;
     }
     const then = afterClose(code, this.#failures);
@@ -711,6 +730,7 @@ export class Client {
     conversation.listening = true;
     conversation.listeners = answer.listeners;
     conversation.listenerNames = answer.names;
+    if (conversation.last === undefined && conversation.log.position > 0) void this.#relearn(conversation.id);
     if (answer.resumed) this.#resumed(answer.resumed);
     return conversation;
   }
@@ -772,8 +792,9 @@ export class Client {
   /** @param {any} event */
   #presence(event) {
     for (const conversation of this.conversations.values()) {
-      if (conversation.with?.id !== event.user.id) continue;
-      Object.assign(conversation.with, { online: event.online, last_seen: event.last_seen });
+      const other = conversation.with;
+      if (!other || other.id !== event.user.id) continue;
+      Object.assign(other, { online: event.online, last_seen: event.last_seen });
       this.#changed(conversation);
     }
   }

@@ -93,6 +93,8 @@ export class Thread {
     if (conversation.kind === "direct") {
       this.picture.append(el("span", { class: "dot" }));
       client.loadPeer(conversation).catch(() => {});
+    } else {
+      void client.refresh(conversation);
     }
     this.render();
     this.#scrollToEnd();
@@ -232,7 +234,7 @@ export class Thread {
     const text = item.deleted ? el("em", { class: "text", text: "Message deleted" }) : el("span", { class: "text", dir: "auto", text: item.text });
     const bubble = el("div", { class: "bubble" }, item.first && item.name ? el("bdi", { class: "name", text: item.name }) : null, text, meta);
     node.replaceChildren();
-    if (!item.own) node.append(item.first ? avatar(item.name || "?") : el("span", { class: "avatar empty" }));
+    if (!item.own && item.name) node.append(item.first ? avatar(item.name) : el("span", { class: "avatar empty" }));
     if (item.own && !item.deleted) node.append(this.#tools(item));
     node.append(bubble);
     if (item.error) node.append(el("p", { class: "error", text: item.error }));
