@@ -212,8 +212,8 @@ step("what is written while the server is dead arrives once, in order", async ()
   await ann.message("It went quiet").locator(".stage.sending").waitFor();
   await ann.screenshot("reconnecting-light");
   await server.start();
-  await ann.page.locator("#status").click();
-  await bob.page.locator("#status").click().catch(() => {});
+  await ann.page.locator("#status button").click();
+  await bob.page.locator("#status button").click().catch(() => {});
   await Promise.all([ann.online(40_000), bob.online(40_000)]);
   await bob.sees("It went quiet");
   await ann.message("It went quiet").locator(".stage:not(.sending)").waitFor();
@@ -232,7 +232,7 @@ step("a kill at the moment of sending, five times, neither loses nor repeats", a
     await sleep((round - 1) * 3);
     await server.kill();
     await server.start();
-    for (const visitor of everybody) await visitor.page.locator("#status").click({ timeout: 1500 }).catch(() => {});
+    for (const visitor of everybody) await visitor.page.locator("#status button").click({ timeout: 1500 }).catch(() => {});
     await Promise.all(everybody.map((visitor) => visitor.online(40_000)));
     await bob.sees(`Round ${round}`);
   }
@@ -334,4 +334,38 @@ step("logging out ends it here, and logging in brings everything back", async ()
   await ann.online();
   await ann.open("bob");
   await ann.sees("Back after the drain");
+});
+
+step("a token that isn't taken any more is changed without anyone noticing", async () => {
+  await ann.page.evaluate(() => {
+    const session = JSON.parse(localStorage.getItem("chinwag.session"));
+    localStorage.setItem("chinwag.session", JSON.stringify({ ...session, token: "worn.out.token" }));
+  });
+  await ann.page.reload();
+  await ann.online();
+  const session = await ann.page.evaluate(() => JSON.parse(localStorage.getItem("chinwag.session")));
+  assert.notEqual(session.token, "worn.out.token");
+  await ann.say("Still here");
+  await ann.message("Still here").locator(".stage:not(.sending)").waitFor();
+});
+
+step("a session that was ended elsewhere ends here, and says so", async () => {
+  await ann.page.evaluate(async () => {
+    const { token } = JSON.parse(localStorage.getItem("chinwag.session"));
+    await fetch("/api/auth/logout", { method: "POST", headers: { authorization: `Bearer ${token}` } });
+  });
+  await ann.page.locator("#entry .error", { hasText: /log/ }).waitFor();
+  assert.equal(await ann.page.evaluate(() => localStorage.getItem("chinwag.session")), null);
+});
+
+step("a server without guests says so", async () => {
+  await server.kill();
+  server.settings = { CHINWAG_GUESTS: "off" };
+  await server.start();
+  await ann.page.reload();
+  await ann.page.getByRole("button", { name: "Guest", exact: true }).click();
+  await ann.page.getByLabel("Name").fill("passerby");
+  await ann.page.getByRole("button", { name: "Enter as guest" }).click();
+  await ann.page.locator("#entry .error", { hasText: /./ }).waitFor();
+  await ann.page.getByRole("button", { name: "Enter as guest" }).waitFor();
 });

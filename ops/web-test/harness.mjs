@@ -27,6 +27,8 @@ export class Server {
   data = mkdtempSync(join(tmpdir(), "chinwag-web-"));
   address = "127.0.0.1:0";
   log = "";
+  /** More settings, as variables. */
+  settings = {};
 
   get url() {
     return `http://${this.address}`;
@@ -36,7 +38,7 @@ export class Server {
     const ports = join(this.data, "ports.json");
     rmSync(ports, { force: true });
     const off = ["--messenger", "off", "--presence", "off", "--ops", "127.0.0.1:0", "--unlimited"];
-    this.process = spawn(BIN, ["serve", "--data", this.data, "--http", this.address, ...off], { cwd: this.data, env: { ...ENVIRONMENT, CHINWAG_DRAIN_WINDOW: "2s" } });
+    this.process = spawn(BIN, ["serve", "--data", this.data, "--http", this.address, ...off], { cwd: this.data, env: { ...ENVIRONMENT, CHINWAG_DRAIN_WINDOW: "2s", ...this.settings } });
     for (const stream of [this.process.stdout, this.process.stderr]) stream.on("data", (text) => (this.log += text));
     this.exited = new Promise((resolve) => this.process.once("exit", resolve));
     let gone = false;

@@ -11,6 +11,8 @@ import { Thread } from "./view-thread.js";
 
 const ROOMS_EVERY_MS = 30_000;
 const TOAST_MS = 6000;
+/** A next try so near is called reconnecting. */
+const SOON_MS = 1500;
 const LISTENING_KEY = "chinwag.listening";
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
@@ -229,7 +231,8 @@ async function people(conversation) {
     if (conversation.listening) return [];
     throw error;
   });
-  const listeners = conversation.kind === "room" ? conversation.listenerNames : [];
+  const names = new Set(members.map((member) => member.name));
+  const listeners = conversation.kind === "room" ? conversation.listenerNames.filter((name) => !names.has(name)) : [];
   showPeople(conversation.title, members, listeners, client.guest ? null : (name) => {
     if (name !== client?.me?.name) void attempt(() => openChat(name));
   });
@@ -283,8 +286,8 @@ function showStatus() {
   const messages = waiting > 0 ? ` · ${waiting} ${waiting === 1 ? "message" : "messages"} waiting` : "";
   status.hidden = !arrived || state === "online" || !client;
   if (status.hidden || !client) return;
-  const offline = !navigator.onLine || (state === "waiting" && client.retry_at_ms - Date.now() > 1500);
-  setText(status, `${offline ? "Offline" : "Reconnecting…"}${messages}`);
+  const offline = !navigator.onLine || (state === "waiting" && client.retry_at_ms - Date.now() > SOON_MS);
+  setText(/** @type {Element} */ (status.firstElementChild), `${offline ? "Offline" : "Reconnecting…"}${messages}`);
 }
 
 /** @param {string} text */
@@ -340,7 +343,7 @@ document.addEventListener("visibilitychange", () => {
   client?.hurry();
   draw();
 });
-byId("status").addEventListener("click", () => client?.hurry());
+byId("status").lastElementChild?.addEventListener("click", () => client?.hurry());
 
 const before = Account.remembered() ?? Guest.remembered();
 if (before) enter(before);

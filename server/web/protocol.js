@@ -21,6 +21,8 @@ const DELIVERED_GATHER_MS = 300;
 const OLDER_PAGE = 50;
 const FILL_PAGE = 200;
 const DRAIN_RETRY_MS = 1500;
+/** What a refused hello means, as the close code that belongs to it. @type {Record<string, number>} */
+const HELLO_REFUSED = { unauthorized: 4200, unsupported_version: 4203, draining: 1001 };
 const PREVIEWS_MAX = 30;
 const TRIES = 4;
 const TYPING_SHOWN_MS = 4000;
@@ -344,13 +346,11 @@ export class Client {
     try {
       welcome = await link.request("hello", { protocol: 1, client: CLIENT, positions: first, ...credentials });
     } catch (error) {
-      // Refused credentials and versions are told once more by the close that follows; anything else is tried again.
-      if (error instanceof RequestError && error.retryable) {
-        link.close();
-        this.#closed(link, error.code === "draining" ? 1001 : 1011);
-      } else if (error instanceof RequestError && this.guest) {
-        this.#end(error.message);
-      }
+      if (!(error instanceof RequestError) || error.code === "disconnected") return;
+      // The close that follows says the same, if it comes.
+      link.close();
+      if (this.guest && !error.retryable) this.#end(error.message);
+      else this.#closed(link, HELLO_REFUSED[error.code] ?? 1011);
       return;
     }
     if (this.#next !== link) return;

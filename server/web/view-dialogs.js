@@ -64,7 +64,7 @@ export function showPeople(title, members, listeners, chat) {
   if (members.length > 0) {
     lists.push(el("h3", { text: "Members" }), list(members.map(({ name, role, online }) => ({ name, online, note: role === "admin" ? "admin" : "" }))));
   }
-  if (listeners.length > 0) lists.push(el("h3", { text: "Here now" }), list(listeners.map((name) => ({ name, online: true, note: "" }))));
+  if (listeners.length > 0) lists.push(el("h3", { text: members.length > 0 ? "Also here now" : "Here now" }), list(listeners.map((name) => ({ name, online: true, note: "" }))));
   if (lists.length === 0) lists.push(el("p", { class: "hint", text: "Nobody is here." }));
   const node = dialog(title, el("div", { class: "people" }, ...lists));
 

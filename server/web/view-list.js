@@ -44,10 +44,11 @@ export class List {
     this.publicTitle.hidden = rooms.length === 0;
     this.empty.hidden = sorted.length > 0;
     const name = client.me?.name ?? "";
-    if (this.me.textContent !== name) {
+    if (this.me.dataset.name !== name) {
+      this.me.dataset.name = name;
       setText(this.me, name);
       this.mine.replaceChildren(avatar(name));
-      if (client.guest) this.mine.append(el("span", { class: "tag", text: "guest" }));
+      if (client.guest) this.me.append(" ", el("span", { class: "tag", text: "guest" }));
     }
   }
 
