@@ -112,15 +112,15 @@ async fn file(request: HttpRequest) -> HttpResponse {
         .insert_header((header::ETAG, tag.as_str()))
         // Asked about every time: a new program's page must not run with an old one's modules.
         .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::VARY, "Accept-Encoding"));
-    if known {
-        return response.finish();
-    }
-    response
-        .insert_header((header::CONTENT_TYPE, file.content_type))
+        .insert_header((header::VARY, "Accept-Encoding"))
+        // On a 304, too: its headers replace those that the browser has kept.
         .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
         .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
         .insert_header((header::PERMISSIONS_POLICY, "camera=(), geolocation=(), microphone=()"));
+    if known {
+        return response.finish();
+    }
+    response.insert_header((header::CONTENT_TYPE, file.content_type));
     if compressed {
         response.insert_header((header::CONTENT_ENCODING, "gzip"));
     }
@@ -200,7 +200,9 @@ mod tests {
     fn no_text_becomes_markup() {
         for source in SOURCES {
             let text = std::str::from_utf8(source.bytes).unwrap();
-            for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " style=", " onclick=\""] {
+            for word in
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", " style=", " onclick=\""]
+            {
                 assert!(!text.contains(word), "{} in {}", word, source.path);
             }
         }
@@ -232,6 +234,11 @@ mod tests {
         let tag = header_of(&first, header::ETAG).to_owned();
         let again = get("/web/app.js", &[(header::IF_NONE_MATCH, &format!("\"other\", {tag}"))]).await;
         assert_eq!((again.status(), again.body().len()), (StatusCode::NOT_MODIFIED, 0));
+        assert_eq!(
+            header_of(&again, header::CONTENT_SECURITY_POLICY),
+            POLICY,
+            "or the page kept would lose its rights"
+        );
         let packed = get("/web/app.js", &[(header::IF_NONE_MATCH, &tag), (header::ACCEPT_ENCODING, "gzip")]).await;
         assert_eq!(packed.status(), StatusCode::OK, "the other form has another tag");
     }
