@@ -40,8 +40,9 @@ pub const CORKED_MAX_EVENTS: usize = 8192;
 pub enum RelayMessage {
     /// Sends events to all sockets of this worker that are attached to the conversation.
     Deliver { conversation: ConversationId, events: Batch },
-    /// Attaches a socket; `replay` goes to it first.
-    Attach { conversation: ConversationId, slot: Slot, replay: Vec<Arc<EncodedEvent>> },
+    /// Attaches a socket; `replay` goes to it first, and then what comes after `upto` (events delivered late, because this relay was
+    /// full, may be older than the attachment).
+    Attach { conversation: ConversationId, slot: Slot, replay: Vec<Arc<EncodedEvent>>, upto: Seq },
     Detach { conversation: ConversationId, slot: Slot },
     /// Hands an answer to the session's renderer, and to the session if it waits for it.
     Answer { slot: Slot, tag: Tag, answer: Answer },
@@ -75,11 +76,14 @@ pub struct Sockets {
     table: RefCell<Table>,
 }
 
+/// The sockets of one conversation on this thread: by index, with the seq after which each wants events.
+type Attached = IndexMap<u32, (Slot, Seq), FxBuildHasher>;
+
 #[derive(Default)]
 struct Table {
     sockets: Slab<Socket>,
     generations: Vec<u16>,
-    attached: IndexMap<ConversationId, IndexMap<u32, Slot, FxBuildHasher>, FxBuildHasher>,
+    attached: IndexMap<ConversationId, Attached, FxBuildHasher>,
     /// Conversations by socket would double the memory; a closing socket is detached by each owner, or when its slot is found empty.
     delivered: u64,
 }
@@ -139,7 +143,7 @@ impl Sockets {
     /// Says whether the events of the conversation go to the socket.
     pub fn is_attached(&self, conversation: ConversationId, slot: Slot) -> bool {
         let table = self.table.borrow();
-        table.attached.get(&conversation).is_some_and(|listeners| listeners.get(&slot.index) == Some(&slot))
+        table.attached.get(&conversation).is_some_and(|all| all.get(&slot.index).is_some_and(|(known, _)| *known == slot))
     }
 
     /// Notes that a ping goes out to a socket now; see [`Socket::ping_goes_out`].
@@ -255,10 +259,10 @@ impl Behaviour for Relay {
         let table = &mut *cx.keep.table.borrow_mut();
         match message {
             RelayMessage::Deliver { conversation, events } => deliver(table, conversation, &events),
-            RelayMessage::Attach { conversation, slot, replay } => {
+            RelayMessage::Attach { conversation, slot, replay, upto } => {
                 let Some(socket) = table.get(slot) else { return };
                 replay.iter().for_each(|event| socket.push(event));
-                table.attached.entry(conversation).or_default().insert(slot.index, slot);
+                table.attached.entry(conversation).or_default().insert(slot.index, (slot, upto));
             }
             RelayMessage::Detach { conversation, slot } => detach(table, conversation, slot),
             RelayMessage::Answer { slot, tag, answer } => {
@@ -306,7 +310,7 @@ fn tell(table: &mut Table, slot: Slot, message: SessionMessage) {
 
 fn detach(table: &mut Table, conversation: ConversationId, slot: Slot) {
     if let Some(listeners) = table.attached.get_mut(&conversation) {
-        if listeners.get(&slot.index) == Some(&slot) {
+        if listeners.get(&slot.index).is_some_and(|(known, _)| *known == slot) {
             listeners.swap_remove(&slot.index);
         }
         if listeners.is_empty() {
@@ -318,26 +322,35 @@ fn detach(table: &mut Table, conversation: ConversationId, slot: Slot) {
 fn deliver(table: &mut Table, conversation: ConversationId, events: &Batch) {
     let Table { sockets, attached, delivered, .. } = table;
     let Some(listeners) = attached.get_mut(&conversation) else { return };
+    let seqs: Vec<_> = events.iter().map(|(event, _)| seq_of(event)).collect();
     let mut gone = false;
-    for slot in listeners.values() {
+    for (slot, upto) in listeners.values() {
         let Some(socket) = sockets.get_mut(slot.index as usize).filter(|s| s.generation == slot.generation) else {
             gone = true;
             continue;
         };
-        for (event, except) in events {
-            if *except != Some(*slot) {
+        for ((event, except), seq) in events.iter().zip(&seqs) {
+            if *except != Some(*slot) && *seq > *upto {
                 socket.push(event);
                 *delivered += 1;
             }
         }
     }
     if gone {
-        listeners.retain(|_, slot| {
+        listeners.retain(|_, (slot, _)| {
             sockets.get(slot.index as usize).is_some_and(|socket| socket.generation == slot.generation)
         });
         if listeners.is_empty() {
             attached.swap_remove(&conversation);
         }
+    }
+}
+
+/// Returns the seq of a sequenced event; others are for everybody.
+fn seq_of(event: &EncodedEvent) -> Seq {
+    match event.class() {
+        Class::Sequenced { seq, .. } => *seq,
+        Class::Ephemeral | Class::Kept => Seq(u64::MAX),
     }
 }
 

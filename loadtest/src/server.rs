@@ -35,7 +35,12 @@ impl Server {
         // A file of an earlier process would be taken for this one's.
         let _ = std::fs::remove_file(&ports);
         let begun = Instant::now();
-        let mut process = Command::new(&program)
+        let mut command = Command::new(&program);
+        // Settings of whoever runs this are not the server's.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CHINWAG_")) {
+            command.env_remove(name);
+        }
+        let mut process = command
             .arg("serve")
             .arg("--data")
             .arg(data)

@@ -29,6 +29,14 @@ impl EventBody {
     pub const fn is_message(&self) -> bool {
         matches!(self, Self::Message(_))
     }
+
+    /// Returns the message that an edit or deletion changes.
+    pub const fn target(&self) -> Option<Seq> {
+        match self {
+            Self::Edited { target_seq, .. } | Self::Deleted { target_seq, .. } => Some(*target_seq),
+            Self::Message(_) | Self::Joined | Self::Left => None,
+        }
+    }
 }
 
 /// A message as it stands now.

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         }
         Command::User(command) => commands::run_user(&loaded.config, &command),
         Command::Seed => commands::run_seed(&loaded.config),
+        Command::Health { address } => commands::health::run(&loaded.config, address),
         Command::Version => Ok(()),
     };
     match done {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chinwag_schema::{
-    event::{Event, EventBody},
+    event::{Event, EventBody, LogEvent},
     ids::{ConversationId, Seq},
     limits::conversation::PAGE_MAX,
     wire::encoded_event::EncodedEvent,
@@ -39,10 +39,31 @@ pub(super) async fn page_with_targets(
     limit: usize,
     filter: Filter,
 ) -> StoreResult<Page> {
-    let mut page = store.page(conversation, direction, limit, filter).await?;
+    let page = store.page(conversation, direction, limit, filter).await?;
+    with_targets(store, conversation, page, |body| matches!(body, EventBody::Edited { .. })).await
+}
+
+/// Reads a page with the targets of its edits and deletions.
+pub(super) async fn changed_page(
+    store: &dyn MessageStore,
+    conversation: ConversationId,
+    direction: Direction,
+    limit: usize,
+) -> StoreResult<Page> {
+    let page = store.page(conversation, direction, limit, Filter::All).await?;
+    with_targets(store, conversation, page, |_| true).await
+}
+
+async fn with_targets(
+    store: &dyn MessageStore,
+    conversation: ConversationId,
+    mut page: Page,
+    wanted: impl Fn(&EventBody) -> bool,
+) -> StoreResult<Page> {
     for index in 0..page.events.len() {
-        let EventBody::Edited { target_seq, .. } = page.events[index].body else { continue };
-        let here = |event: &chinwag_schema::event::LogEvent| event.seq == target_seq;
+        let body = &page.events[index].body;
+        let Some(target_seq) = body.target().filter(|_| wanted(body)) else { continue };
+        let here = |event: &LogEvent| event.seq == target_seq;
         if page.events.iter().chain(&page.targets).any(here) {
             continue;
         }
@@ -69,8 +90,8 @@ impl Ready {
         }
         let head = self.head.seq;
         let direction = match query.direction {
-            Some(Direction::Before(seq)) if seq > head.next() => return reply.fail(unknown_cursor("before")),
-            Some(Direction::After(seq)) if seq > head => return reply.fail(unknown_cursor("after")),
+            Some(Direction::Before(seq)) if seq > self.head_possible().next() => return reply.fail(unknown_cursor("before")),
+            Some(Direction::After(seq)) if seq > self.head_possible() => return reply.fail(unknown_cursor("after")),
             Some(direction) => direction,
             None => Direction::Before(head.next()),
         };

@@ -97,8 +97,10 @@ impl Ready {
         let names = cx.keep.listeners.names();
         reply.send(Answer::Listening { info, names, recent, outcome });
         if let Some(change) = changed {
-            let conversation = cx.keep.id;
-            cx.keep.to_relay(from.slot.worker, RelayMessage::Attach { conversation, slot: from.slot, replay });
+            let (conversation, slot) = (cx.keep.id, from.slot);
+            let has = options.position.filter(|_| matches!(outcome, Some(Outcome::Replayed { .. })));
+            let upto = has.map_or(self.head.seq, |position| position.seq.max(self.head.seq));
+            cx.keep.to_relay(slot.worker, RelayMessage::Attach { conversation, slot, replay, upto });
             if change.user_changed {
                 self.announce_listener(from.user, from.name.clone(), true, Some(from.slot), cx);
             }
@@ -175,12 +177,12 @@ impl Ready {
             });
         }
         let (head, info) = (self.head.seq, self.info(&from, cx.keep));
-        if position.epoch != self.origin.epoch || position.seq > head {
-            self.attach_now(&from, Vec::new(), cx);
+        if position.epoch != self.origin.epoch || position.seq > self.head_possible() {
+            self.attach_now(&from, Vec::new(), head, cx);
             return reply.send(Answer::Resumed { info, outcome: Outcome::Reset });
         }
-        if head.0 - position.seq.0 > max_events.min(REPLAY_MAX_EVENTS) {
-            self.attach_now(&from, Vec::new(), cx);
+        if head.0.saturating_sub(position.seq.0) > max_events.min(REPLAY_MAX_EVENTS) {
+            self.attach_now(&from, Vec::new(), head, cx);
             let outcome = Outcome::Gap { from: position.seq.next(), to: head };
             return reply.send(Answer::Resumed { info, outcome });
         }
@@ -249,13 +251,21 @@ impl Ready {
         };
         let info = self.info(from, cx.keep);
         reply.send(if answered { Answer::Resumed { info, outcome } } else { Answer::Done { info } });
-        self.attach_now(from, replay, cx);
+        // A socket may know more than this actor: it read the head from the store while the answer of the append was on its way.
+        self.attach_now(from, replay, after.max(self.head.seq), cx);
     }
 
-    fn attach_now<P: Policy>(&mut self, from: &Arc<Caller>, replay: Vec<Arc<EncodedEvent>>, cx: &mut C<'_, P>) {
+    /// Attaches a socket that has, or is sent with `replay`, everything up to `upto`.
+    fn attach_now<P: Policy>(
+        &mut self,
+        from: &Arc<Caller>,
+        replay: Vec<Arc<EncodedEvent>>,
+        upto: Seq,
+        cx: &mut C<'_, P>,
+    ) {
         if let Some(change) = cx.keep.listeners.attach(from.slot, listener(from, false)) {
-            let conversation = cx.keep.id;
-            cx.keep.to_relay(from.slot.worker, RelayMessage::Attach { conversation, slot: from.slot, replay });
+            let (conversation, slot) = (cx.keep.id, from.slot);
+            cx.keep.to_relay(slot.worker, RelayMessage::Attach { conversation, slot, replay, upto });
             if change.user_changed {
                 self.count_users(cx);
                 self.announce_listener(from.user, from.name.clone(), true, Some(from.slot), cx);
@@ -265,16 +275,22 @@ impl Ready {
 
     // ---- positions
 
+    /// Returns the largest position that a client can have: what is being appended may be in the store already, where a welcome
+    /// reads its heads.
+    pub(super) fn head_possible(&self) -> Seq {
+        Seq(self.head.seq.0 + self.log.in_flight() as u64)
+    }
+
     /// Says what a position means without a read, or `None` if the store must be asked.
     fn outcome_at(&self, position: Position, max_events: u64) -> Option<Outcome> {
         let head = self.head.seq;
-        if position.epoch != self.origin.epoch || position.seq > head {
+        if position.epoch != self.origin.epoch || position.seq > self.head_possible() {
             return Some(Outcome::Reset);
         }
-        if head.0 - position.seq.0 > max_events {
+        if head.0.saturating_sub(position.seq.0) > max_events {
             return Some(Outcome::Gap { from: position.seq.next(), to: head });
         }
-        self.recent.after(position.seq).is_some().then(|| self.replayed(position.seq))
+        self.recent.after(position.seq.min(head)).is_some().then(|| self.replayed(position.seq))
     }
 
     fn replay_from(
@@ -286,7 +302,7 @@ impl Ready {
     ) -> (Option<Outcome>, Vec<Arc<EncodedEvent>>) {
         match self.outcome_at(position, max_events) {
             Some(outcome @ (Outcome::Reset | Outcome::Gap { .. })) => (Some(outcome), Vec::new()),
-            _ => match self.replay_of(position.seq, page, now_ms) {
+            _ => match self.replay_of(position.seq.min(self.head.seq), page, now_ms) {
                 Some(replay) => (Some(self.replayed(position.seq)), replay),
                 None => (Some(Outcome::Gap { from: position.seq.next(), to: self.head.seq }), Vec::new()),
             },

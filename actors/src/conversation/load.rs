@@ -84,14 +84,20 @@ impl<P: Policy> Conversation<P> {
             }
         };
         let ready = Box::new(Ready::from_loaded(loaded, cx));
-        let users = ready.members.keys().copied().collect();
-        let interest =
-            DirectoryMessage::Interest { conversation: cx.keep.id, users, done: cx.completion() };
-        // Past the bound: one per activation.
-        let _ = cx.keep.node.directory.tell_always(interest);
         if let Phase::Waking { loaded, .. } = &mut self.phase {
             *loaded = Some(ready);
         }
+        self.ask_interest(cx);
+    }
+
+    /// Asks the directory again: it was rebuilt before it answered.
+    pub(super) fn ask_interest(&mut self, cx: &mut C<'_, P>) {
+        let Phase::Waking { loaded: Some(ready), .. } = &self.phase else { return };
+        let users = ready.members.keys().copied().collect();
+        let done = cx.completion(|| ConversationMessage::AskInterest);
+        let interest = DirectoryMessage::Interest { conversation: cx.keep.id, users, done };
+        // Past the bound: one per activation.
+        let _ = cx.keep.node.directory.tell_always(interest);
     }
 
     pub(super) fn interested(&mut self, sessions: Vec<(UserId, Slot, Dialect)>, cx: &mut C<'_, P>) {

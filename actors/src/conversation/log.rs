@@ -1,6 +1,10 @@
 //! Appending: what waits, what is in flight, and what to do when nobody knows how a write ended.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use chinwag_schema::{
     error::{ClientError, ErrorCode},
@@ -8,7 +12,7 @@ use chinwag_schema::{
     ids::EventId,
     limits::{
         conversation::{MESSAGE_ID_AHEAD_MAX, PENDING_MAX},
-        storage::{DEADLINE, GROUP_MAX_EVENTS},
+        storage::GROUP_MAX_EVENTS,
     },
     model::Head,
     wire::{Dialect, encoded_event::EncodedEvent},
@@ -17,6 +21,7 @@ use uuid::Uuid;
 
 use super::{
     C, Ready,
+    history::changed_page,
     membership::MemberChange,
     messages::{Answer, Batch, Caller, ConversationMessage},
     policy::Policy,
@@ -25,13 +30,11 @@ use crate::{
     ports::{
         StoreError, StoreResult,
         account_store::MemberRow,
-        message_store::{Append, Appended, Direction, Filter, NewBody, NewEvent, Page},
+        message_store::{Append, Appended, Direction, NewBody, NewEvent, Page},
     },
     relay::ReplyTo,
 };
 
-/// How long the storage actor may keep an append before this actor reads back by itself.
-const STUCK_AFTER: Duration = Duration::from_secs(DEADLINE.as_secs() + 5);
 /// Wait before the next try to read back.
 const READ_BACK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -150,7 +153,8 @@ impl Ready {
             head: self.head.seq,
             events: self.log.in_flight.iter().map(|pending| pending.event.clone()).collect(),
         };
-        cx.keep.node.messages.append(append, cx.completion());
+        let lost = || ConversationMessage::Appended(Err(StoreError::Unavailable("storage was rebuilt".into())));
+        cx.keep.node.messages.append(append, cx.completion(lost));
     }
 
     pub(super) fn appended<P: Policy>(&mut self, result: StoreResult<Vec<Appended>>, cx: &mut C<'_, P>) {
@@ -275,7 +279,7 @@ impl Ready {
                     .call("read_back", move |store| async move {
                         // The claim is a write: it comes after whatever is still on its way, or fences it off.
                         let head = store.claim(id, term).await?;
-                        let page = store.page(id, Direction::After(after), GROUP_MAX_EVENTS, Filter::All).await?;
+                        let page = changed_page(&*store, id, Direction::After(after), GROUP_MAX_EVENTS).await?;
                         Ok((head, page))
                     })
                     .await
@@ -285,7 +289,7 @@ impl Ready {
     }
 
     pub(super) fn read_back<P: Policy>(&mut self, result: StoreResult<(Head, Page)>, cx: &mut C<'_, P>) {
-        let page = match result {
+        let Page { events, targets, .. } = match result {
             Ok((_, page)) => page,
             Err(StoreError::Fenced) => return self.fenced(cx),
             Err(_) => {
@@ -294,11 +298,15 @@ impl Ready {
             }
         };
         self.log.reading_back = false;
-        let mut stored = page.events.into_iter().map(|event| (event.id, event)).collect::<std::collections::HashMap<_, _>>();
+        let targets: HashMap<_, _> = events.iter().chain(&targets).map(|event| (event.seq, event.clone())).collect();
+        let mut stored: HashMap<_, _> = events.into_iter().map(|event| (event.id, event)).collect();
         let (mut outcomes, mut lost) = (Vec::new(), Vec::new());
         for pending in std::mem::take(&mut self.log.in_flight) {
             match stored.remove(&pending.event.id) {
-                Some(event) => outcomes.push((pending, Appended::New { event, target: None })),
+                Some(event) => {
+                    let target = event.body.target().and_then(|seq| targets.get(&seq)).cloned();
+                    outcomes.push((pending, Appended::New { event, target }));
+                }
                 None => lost.push(pending),
             }
         }
@@ -309,17 +317,9 @@ impl Ready {
         self.append_waiting(cx);
     }
 
-    /// The timer of a write: a storage actor that was rebuilt doesn't answer.
-    pub(super) fn read_back_if_stuck<P: Policy>(&mut self, batch: u64, cx: &mut C<'_, P>) {
+    pub(super) fn read_back_again<P: Policy>(&mut self, batch: u64, cx: &mut C<'_, P>) {
         if batch == self.log.batch && !self.log.in_flight.is_empty() {
             self.start_read_back(cx);
-        }
-    }
-
-    /// Sets the timer of the write in flight. Called for the slow path only: once per idle check.
-    pub(super) fn watch_write<P: Policy>(&self, cx: &mut C<'_, P>) {
-        if !self.log.in_flight.is_empty() {
-            cx.after(STUCK_AFTER, ConversationMessage::Retry { batch: self.log.batch });
         }
     }
 }

@@ -57,7 +57,7 @@ pub enum ConversationMessage {
     /// As [`Self::Attach`], for a client that says what it has. Answered [`Answer::Resumed`], before which the replayed events are
     /// sent (a corked socket gets them when it is uncorked, that is after the answer).
     Resume { from: Arc<Caller>, position: Position, max_events: u64, reply: ReplyTo },
-    /// Makes the caller a durable member (rooms, groups). Answered [`Answer::Joined`]. `silent` members don't get a `joined` event (creation).
+    /// Makes the caller a durable member (rooms, groups). Answered [`Answer::Joined`].
     Join { from: Arc<Caller>, role: Role, reply: ReplyTo },
     /// Ends the membership. Answered [`Answer::Left`].
     Leave { from: Arc<Caller>, reply: ReplyTo },
@@ -87,6 +87,8 @@ pub enum ConversationMessage {
 
     // ---- own work that came back
     Loaded(Box<StoreResult<Option<Loaded>>>),
+    /// The directory was rebuilt before it answered.
+    AskInterest,
     Appended(StoreResult<Vec<Appended>>),
     ReadBack(StoreResult<(Head, Page)>),
     /// A page was read for an answer.
@@ -114,13 +116,13 @@ pub enum ConversationMessage {
 #[cfg(not(feature = "fault-injection"))]
 message_kinds!(ConversationMessage {
     Post, Edit, Delete, Listen, Unlisten, Attach, Resume, Join, Leave, History, Move, Typing, Info, Members, Listeners,
-    Announce, Online, Offline, Interested, Loaded, Appended, ReadBack, Paged, MembersRead, Found, MemberStored, MemberSettled, Recall, Totals,
+    Announce, Online, Offline, Interested, Loaded, AskInterest, Appended, ReadBack, Paged, MembersRead, Found, MemberStored, MemberSettled, Recall, Totals,
     TypingLapsed, Retry, Redeliver, IdleCheck,
 });
 #[cfg(feature = "fault-injection")]
 message_kinds!(ConversationMessage {
     Post, Edit, Delete, Listen, Unlisten, Attach, Resume, Join, Leave, History, Move, Typing, Info, Members, Listeners,
-    Announce, Online, Offline, Interested, Loaded, Appended, ReadBack, Paged, MembersRead, Found, MemberStored, MemberSettled, Recall, Totals,
+    Announce, Online, Offline, Interested, Loaded, AskInterest, Appended, ReadBack, Paged, MembersRead, Found, MemberStored, MemberSettled, Recall, Totals,
     TypingLapsed, Retry, Redeliver, IdleCheck, Panic,
 });
 

@@ -135,6 +135,7 @@ impl<P: Policy> Behaviour for Conversation<P> {
         match (&mut self.phase, message) {
             (Phase::Waking { .. }, ConversationMessage::Loaded(loaded)) => self.loaded(*loaded, cx),
             (Phase::Waking { .. }, ConversationMessage::Interested { sessions }) => self.interested(sessions, cx),
+            (Phase::Waking { .. }, ConversationMessage::AskInterest) => self.ask_interest(cx),
             (Phase::Waking { waiting, .. }, message) => {
                 if waiting.len() < PENDING_MAX || message.must_arrive() {
                     waiting.push_back(message);
@@ -202,7 +203,7 @@ impl Ready {
         use ConversationMessage as M;
         match message {
             M::IdleCheck => return self.idle_check(cx),
-            M::Retry { batch } => return self.read_back_if_stuck(batch, cx),
+            M::Retry { batch } => return self.read_back_again(batch, cx),
             M::Redeliver => return self.redeliver(cx),
             M::TypingLapsed { user } => return self.typing_lapsed(user, cx),
             _ => self.busy_at = cx.now(),
@@ -251,7 +252,7 @@ impl Ready {
             #[cfg(feature = "fault-injection")]
             M::Panic { reply: _reply } => panic!("asked to"),
             // Left over from before a restart of this actor, or handled above.
-            M::Loaded(_) | M::Interested { .. } | M::IdleCheck | M::Retry { .. } | M::Redeliver | M::TypingLapsed { .. } => {}
+            M::Loaded(_) | M::AskInterest | M::Interested { .. } | M::IdleCheck | M::Retry { .. } | M::Redeliver | M::TypingLapsed { .. } => {}
         }
     }
 
@@ -286,16 +287,22 @@ impl Ready {
         if !self.is_member(from) {
             return;
         }
-        for (slot, _, dialect) in cx.keep.listeners.present().collect::<Vec<_>>() {
-            self.wake(slot, dialect, Some(Added { requested }), cx.keep);
+        for (slot, user, dialect) in cx.keep.listeners.present().collect::<Vec<_>>() {
+            self.wake(slot, user, dialect, Some(Added { requested }), cx.keep);
         }
     }
 
     fn online<P: Policy>(&mut self, user: UserId, slot: Slot, dialect: Dialect, added: Option<Added>, cx: &mut C<'_, P>) {
         if self.members.contains_key(&user) {
             cx.keep.listeners.put_present(slot, user, dialect);
-            self.wake(slot, dialect, added, cx.keep);
+            self.wake(slot, user, dialect, added, cx.keep);
         }
+    }
+
+    /// Returns what a member's socket has seen when it hears of the conversation: for a new member, what was before it joined.
+    fn seen_by(&self, user: UserId, added: bool) -> Seq {
+        let joined = self.members.get(&user).and_then(|member| Some(member.cursor?.delivered.seq));
+        if added { joined.unwrap_or(self.head.seq).min(self.head.seq) } else { self.head.seq }
     }
 
     fn offline<P: Policy>(&mut self, slot: Slot, cx: &mut C<'_, P>) {
@@ -303,7 +310,7 @@ impl Ready {
         self.detach(slot, None, cx);
     }
 
-    fn wake(&self, slot: Slot, dialect: Dialect, added: Option<Added>, keep: &ConversationKeep) {
+    fn wake(&self, slot: Slot, user: UserId, dialect: Dialect, added: Option<Added>, keep: &ConversationKeep) {
         let wanted = match dialect {
             Dialect::Native | Dialect::Messenger => true,
             // Presence sockets only learn of new chats; rooms sockets choose their room themselves.
@@ -312,8 +319,9 @@ impl Ready {
         };
         if wanted {
             let requested = added.is_some_and(|added| added.requested);
+            let head = self.seen_by(user, added.is_some() && !requested);
             let added = added.map(|_| self.conversation.clone());
-            let woken = Woken { id: keep.id, head: self.head.seq, added, requested };
+            let woken = Woken { id: keep.id, head, added, requested };
             keep.to_relay(slot.worker, RelayMessage::Wake { slot, woken });
         }
     }
@@ -329,7 +337,6 @@ impl Ready {
         if idle {
             cx.stop_if_idle();
         }
-        self.watch_write(cx);
         cx.after(idle_after, ConversationMessage::IdleCheck);
     }
 

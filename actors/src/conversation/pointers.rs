@@ -110,7 +110,7 @@ impl Ready {
             return reply.fail(error);
         }
         let head = self.head.seq;
-        if seq > head && !clamp {
+        if seq > self.head_possible() && !clamp {
             let error = ClientError::new(ErrorCode::BeyondHead, "the position lies beyond the newest event");
             return reply.fail(error.field("seq").limit(head.0));
         }

@@ -32,7 +32,7 @@ impl Recent {
                 return Self { events: VecDeque::new(), bytes: 0, last: head, complete: false };
             }
             expected += 1;
-            let target = target_of(&event).and_then(|seq| targets.iter().find(|target| target.seq == seq)).cloned();
+            let target = event.body.target().and_then(|seq| targets.iter().find(|target| target.seq == seq)).cloned();
             let sequenced = Event::Sequenced { origin: origin.clone(), event, target };
             recent.push_back(Arc::new(EncodedEvent::new(sequenced, now_ms)));
         }
@@ -68,7 +68,7 @@ impl Recent {
             let Event::Sequenced { origin, event, target } = kept.event() else { continue };
             let (event, target) = if event.seq == now.seq {
                 (now.clone(), target.clone())
-            } else if target_of(event) == Some(now.seq) {
+            } else if event.body.target() == Some(now.seq) {
                 (event.clone(), Some(now.clone()))
             } else {
                 continue;
@@ -111,13 +111,6 @@ impl Recent {
     /// Returns how many events and bytes are kept.
     pub fn size(&self) -> (usize, usize) {
         (self.events.len(), self.bytes)
-    }
-}
-
-fn target_of(event: &LogEvent) -> Option<Seq> {
-    match event.body {
-        EventBody::Edited { target_seq, .. } | EventBody::Deleted { target_seq, .. } => Some(target_seq),
-        _ => None,
     }
 }
 

@@ -59,7 +59,7 @@ impl Router {
             // Another node's: forwarding is the cluster's part.
             return message.refuse(ClientError::unavailable("the conversation's node"));
         }
-        // Twice: an actor that was about to sleep refuses, and the next one takes it.
+        // An actor that was about to sleep refuses, and the next one takes it; more than twice in a row is a defect.
         for _ in 0..3 {
             let mailbox = {
                 let mut part = self.part(id);

@@ -136,8 +136,10 @@ impl<B: Behaviour> Tools<'_, B> {
     }
 
     /// Returns a handle through which somebody else completes work of this actor, past the mailbox's bound.
-    pub fn completion(&self) -> Completion<B::Message> {
-        Completion { shared: self.core.shared.clone(), generation: self.core.generation }
+    ///
+    /// If it is dropped unused (whoever had it was rebuilt), this actor is told `lost` instead.
+    pub fn completion(&self, lost: fn() -> B::Message) -> Completion<B::Message> {
+        Completion { shared: Some(self.core.shared.clone()), generation: self.core.generation, lost }
     }
 }
 
@@ -169,15 +171,26 @@ impl<'a, B: Behaviour> std::ops::Deref for Cx<'a, B> {
 }
 
 /// See [`Tools::completion`].
-pub struct Completion<M> {
-    shared: Arc<Shared<M>>,
+pub struct Completion<M: MessageKind> {
+    shared: Option<Arc<Shared<M>>>,
     generation: u32,
+    lost: fn() -> M,
 }
 
 impl<M: MessageKind> Completion<M> {
     /// Tells the actor; void if it was rebuilt or stopped since.
-    pub fn complete(self, message: M) {
-        self.shared.push_own(self.generation, message);
+    pub fn complete(mut self, message: M) {
+        if let Some(shared) = self.shared.take() {
+            shared.push_own(self.generation, message);
+        }
+    }
+}
+
+impl<M: MessageKind> Drop for Completion<M> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.push_own(self.generation, (self.lost)());
+        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! The session of a presence socket: hears when users with whom its own user shares a chat come and go. It says nothing itself, but an
 //! open one keeps its user online.
 
-use std::sync::atomic::Ordering::Relaxed;
 
 use chinwag_schema::{
     error::CloseCode,
@@ -68,7 +67,6 @@ impl DialectSession for PresenceSession {
     }
 
     fn inbound(&mut self, _text: &str, io: &mut Io<'_, '_>) {
-        io.node.counters.inbound.fetch_add(1, Relaxed);
         if self.answered < ANSWERED_MAX {
             self.answered += 1;
             send(&ServerFrame::error("A presence socket takes no messages."), io);

@@ -1,5 +1,6 @@
 //! Commands of the program that don't serve.
 
+pub mod health;
 pub mod seed;
 pub mod user;
 

@@ -34,6 +34,12 @@ pub enum Command {
     User(UserCommand),
     /// Fill the data directory with sample users, groups, chats and messages
     Seed,
+    /// Ask a running server on this machine how it does: exit code 0 if it serves (for container health checks)
+    Health {
+        /// Address of its http listener [default: the one in DATA/ports.json]
+        #[arg(long, value_name = "ADDR")]
+        address: Option<std::net::SocketAddr>,
+    },
     /// Print the version
     Version,
 }

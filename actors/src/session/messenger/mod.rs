@@ -66,7 +66,6 @@ impl DialectSession for MessengerSession {
     }
 
     fn inbound(&mut self, text: &str, io: &mut Io<'_, '_>) {
-        io.node.counters.inbound.fetch_add(1, Relaxed);
         if io.caller.is_none() {
             // On its way out.
             return;

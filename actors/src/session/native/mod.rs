@@ -141,7 +141,6 @@ impl DialectSession for NativeSession {
         if self.phase == Phase::Over {
             return;
         }
-        io.node.counters.inbound.fetch_add(1, Relaxed);
         self.current.clear();
         let request = match wire::decode(text) {
             Ok(request) => request,

@@ -67,7 +67,6 @@ impl DialectSession for RoomsSession {
     }
 
     fn inbound(&mut self, text: &str, io: &mut Io<'_, '_>) {
-        io.node.counters.inbound.fetch_add(1, Relaxed);
         let frame = match decode(text) {
             Ok(frame) => frame,
             Err(rejected) => {
