@@ -34,7 +34,7 @@ use crate::{
     session::{
         Conn, Session, SessionMessage, authenticator::{Authenticator, Identity}, messenger::MessengerSession,
         native::{CreatedGroups, NativeSession}, outbox::Outbox, presence::PresenceSession, rooms::RoomsSession,
-        session::{ReaderGate, SessionKeep},
+        actor::{ReaderGate, SessionKeep},
     },
     snowflake::Snowflakes,
     storage::{accounts::Accounts, messages::Messages},

@@ -42,7 +42,7 @@ type Log = Arc<Mutex<Vec<Sent>>>;
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
     ensure!((1..=1000).contains(&options.rounds), "--rounds: 1 to 1,000");
-    ensure!((2..=200).contains(&options.clients) && options.clients % 2 == 0, "--clients: an even number from 2 to 200");
+    ensure!((2..=200).contains(&options.clients) && options.clients.is_multiple_of(2), "--clients: an even number from 2 to 200");
     let seed = options.seed.unwrap_or_else(|| rand::rng().random());
     println!("crash: {} rounds, {} clients, seed {seed}", options.rounds, options.clients);
     let mut random = StdRng::seed_from_u64(seed);

@@ -24,14 +24,13 @@ impl Recent {
     /// Makes the ring from a page that ends at `head`.
     pub fn new(origin: &Arc<Origin>, head: Seq, page: Vec<LogEvent>, complete: bool, now_ms: i64) -> Self {
         let mut recent = Self { events: VecDeque::new(), bytes: 0, last: head, complete };
-        let mut expected = head.0 + 1 - page.len() as u64;
+        let first = head.0 + 1 - page.len() as u64;
         let targets: Vec<_> = page.iter().filter(|event| event.body.is_message()).cloned().collect();
-        for event in page {
+        for (expected, event) in (first..).zip(page) {
             if event.seq.0 != expected {
                 // A store that lost a row in the middle: keep nothing rather than show a hole as contiguous.
                 return Self { events: VecDeque::new(), bytes: 0, last: head, complete: false };
             }
-            expected += 1;
             let target = event.body.target().and_then(|seq| targets.iter().find(|target| target.seq == seq)).cloned();
             let sequenced = Event::Sequenced { origin: origin.clone(), event, target };
             recent.push_back(Arc::new(EncodedEvent::new(sequenced, now_ms)));

@@ -1,5 +1,6 @@
 //! Sessions: one actor per socket, its outbox, and what it does with the frames of its dialect.
 
+pub mod actor;
 pub mod authenticator;
 pub mod dialect;
 mod entrance;
@@ -9,11 +10,10 @@ pub mod outbox;
 pub mod presence;
 pub mod render;
 pub mod rooms;
-pub mod session;
 pub mod socket;
 
+pub use actor::{Session, SessionMessage};
 pub use dialect::{Conn, DialectSession, Io};
-pub use session::{Session, SessionMessage};
 
 /// What a session wants to know again when a conversation answers.
 #[derive(Debug, Clone)]
