@@ -145,8 +145,12 @@ impl Outbox {
         }
     }
 
-    /// Drops what waits (but not the rest of a frame that is half written) and closes, even when already closing.
+    /// Drops what waits (but not the rest of a frame that is half written) and closes, even when already closing; once the close frame
+    /// is written, does nothing.
     pub fn close_now(&self, code: CloseCode, reason: &str) {
+        if self.is_closing() && self.is_empty() {
+            return;
+        }
         self.clear();
         self.end_with(Some(code), frame::close(code, reason));
     }

@@ -297,3 +297,18 @@ proptest! {
         prop_assert_eq!((stats.queued_bytes.get(), stats.queued_frames.get()), (0, 0));
     }
 }
+
+#[test]
+fn one_close_frame_is_sent_however_often_the_socket_is_closed() {
+    let outbox = Outbox::new(
+        Encoding { dialect: Dialect::Native, compressed: false },
+        Rc::new(OutboxStats::default()),
+    );
+    outbox.close(CloseCode::UNAUTHORIZED, "refused");
+    let mut written = Vec::new();
+    outbox.take(&mut written, usize::MAX, usize::MAX);
+    assert_eq!(written, [frame::close(CloseCode::UNAUTHORIZED, "refused")]);
+    outbox.close_now(CloseCode::INTERNAL, "internal error");
+    outbox.close(CloseCode::INTERNAL, "internal error");
+    assert!(outbox.is_empty(), "the peer has our close frame already");
+}
