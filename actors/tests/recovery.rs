@@ -5,14 +5,18 @@ mod common;
 
 use chinwag_actors::{
     conversation::messages::ConversationMessage,
-    runtime::metrics::KindSnapshot,
+    ports::message_store::{Append, MessageStore, NewBody, NewEvent},
     relay::ReplyTo,
+    runtime::metrics::KindSnapshot,
     session::{
         Tag,
         native::{NativeTag, What},
     },
 };
-use chinwag_schema::{ids::ConversationId, wire::Dialect};
+use chinwag_schema::{
+    ids::{ConversationId, EventId},
+    wire::Dialect,
+};
 use common::{Client, Engine, run};
 use serde_json::{Value, json};
 
@@ -48,7 +52,9 @@ fn every_kind_of_actor_survives_a_panic_and_goes_on() {
         }
         let presence = engine.open(Dialect::Presence, Some(&ann));
         let say = |text: &str| {
-            chat.send(&json!({"type": "ONE_TO_ONE_CHAT", "from": "ann", "to": "bob", "content": text, "chatId": "ann-bob"}));
+            chat.send(
+                &json!({"type": "ONE_TO_ONE_CHAT", "from": "ann", "to": "bob", "content": text, "chatId": "ann-bob"}),
+            );
             chat.send(&json!({"type": "GROUP_CHAT", "from": "ann", "to": group, "content": text}));
             rooms.send(&json!({"type": "send_message", "content": text}));
         };
@@ -58,8 +64,17 @@ fn every_kind_of_actor_survives_a_panic_and_goes_on() {
             engine.node.runtime.metrics().kinds().iter().map(|kind| kind.snapshot().kind).collect()
         };
         for wanted in [
-            "account_storage", "direct", "directory", "group", "message_storage", "presence", "relay", "room",
-            "server_mailbox", "session", "supervisor",
+            "account_storage",
+            "direct",
+            "directory",
+            "group",
+            "message_storage",
+            "presence",
+            "relay",
+            "room",
+            "server_mailbox",
+            "session",
+            "supervisor",
         ] {
             assert!(kinds.contains(&wanted), "{wanted} is not among {kinds:?}");
         }
@@ -102,11 +117,93 @@ fn a_request_whose_handler_panics_is_answered_with_an_error_and_its_message_can_
         let to = ReplyTo::new(engine.node.relays[0].clone(), ann.session.slot, tag);
         engine.node.conversations.tell(id, ConversationMessage::Panic { reply: to });
         let failed = reply("3").await;
-        assert_eq!((failed["error"]["code"].as_str(), failed["error"]["retryable"].as_bool()), (Some("internal"), Some(true)));
+        assert_eq!(
+            (failed["error"]["code"].as_str(), failed["error"]["retryable"].as_bool()),
+            (Some("internal"), Some(true))
+        );
         let message = json!({"id": "4", "type": "send", "conversation": room, "content": "again",
             "message_id": uuid::Uuid::now_v7()});
         ann.send(&message);
         assert_eq!(reply("4").await["result"]["duplicate"], false);
         assert_eq!(snapshot(&engine, "room").restarts, 1);
+    });
+}
+
+/// A guest in a new room, and the room's id.
+async fn room(engine: &Engine, name: &str) -> (Client, ConversationId) {
+    let rooms = engine.rooms("visitor").await;
+    rooms.send(&json!({"type": "create_room", "roomName": name}));
+    let created = until(&rooms, |frame| frame["type"] == "room_created").await;
+    let id = created["room"]["id"].as_str().unwrap().parse().unwrap();
+    (rooms, id)
+}
+
+#[test]
+fn listeners_stay_and_miss_nothing_when_somebody_else_appended() {
+    run(async || {
+        let engine = Engine::start().await;
+        let (rooms, id) = room(&engine, "Fenced").await;
+        let node = &engine.node;
+        let event = NewEvent {
+            id: EventId(node.ids.event(node.runtime.unix_ms()).unwrap().0),
+            at_ms: node.runtime.unix_ms(),
+            sender: chinwag_schema::ids::UserId(77),
+            sender_name: "stranger".into(),
+            body: NewBody::Message { client_id: None, content: "behind your back".into() },
+        };
+        let term = node.shards.term(id.shard()).unwrap();
+        let append = Append { conversation: id, term, head: chinwag_schema::ids::Seq(0), events: vec![event] };
+        let foreign = |store: std::sync::Arc<dyn MessageStore>| async move { store.append(vec![append]).await };
+        node.messages.call("append", foreign).await.unwrap()[0].as_ref().unwrap();
+        // The owner still believes in the old head: this one is refused, and the room loaded again.
+        rooms.send(&json!({"type": "send_message", "content": "refused"}));
+        until(&rooms, |frame| frame["type"] == "error").await;
+        until(&rooms, |frame| frame["message"]["content"] == "behind your back").await;
+        rooms.send(&json!({"type": "send_message", "content": "and on"}));
+        until(&rooms, |frame| frame["message"]["content"] == "and on").await;
+    });
+}
+
+#[test]
+fn nobody_listens_in_vain_to_a_room_that_gave_up() {
+    run(async || {
+        let engine = Engine::start().await;
+        engine.account("ann").await;
+        let (rooms, id) = room(&engine, "Hopeless").await;
+        let ann = engine.open(Dialect::Native, None);
+        ann.send(&json!({"id": "1", "type": "hello", "protocol": 1, "token": "token-ann"}));
+        until(&ann, |frame| frame["id"] == "1").await;
+        ann.send(&json!({"id": "2", "type": "room.join", "name": "Hopeless"}));
+        until(&ann, |frame| frame["id"] == "2").await;
+        ann.send(&json!({"id": "3", "type": "ping"}));
+        until(&ann, |frame| frame["id"] == "3").await;
+        let actor = engine.node.runtime.metrics().kind_named("room").unwrap().busiest(1).remove(0);
+        (0..9).for_each(|_| actor.inject_panic());
+        // Who only listens can't be found again.
+        until(&rooms, |frame| frame["close"] == 1011).await;
+        assert_eq!(snapshot(&engine, "room").stopped_by_budget, 1);
+        // A member's socket is.
+        let other = engine.rooms("other").await;
+        other.send(&json!({"type": "join_room", "roomName": "Hopeless"}));
+        until(&other, |frame| frame["type"] == "room_joined").await;
+        other.send(&json!({"type": "send_message", "content": "anybody here?"}));
+        until(&ann, |frame| frame["content"] == "anybody here?").await;
+        assert!(engine.node.board.line(id).is_some_and(|line| line.users == 2));
+    });
+}
+
+#[test]
+fn a_session_that_gave_up_leaves_nothing_behind() {
+    run(async || {
+        let engine = Engine::start().await;
+        let ann = engine.account("ann").await;
+        let socket = engine.messenger(&ann);
+        engine.settle().await;
+        let actor = engine.node.runtime.metrics().kind_named("session").unwrap().busiest(1).remove(0);
+        (0..9).for_each(|_| actor.inject_panic());
+        until(&socket, |frame| frame["close"] == 1011).await;
+        engine.goes_offline(&ann).await;
+        assert_eq!(engine.node.directory.observe().await.unwrap()["sockets"], 0);
+        assert_eq!(engine.node.local_sockets().len(), 0);
     });
 }

@@ -34,6 +34,11 @@ impl Fanout {
         self.behind.len()
     }
 
+    /// Returns how far a worker was served.
+    pub(super) fn served(&self, worker: u16) -> Seq {
+        self.behind.get(&worker).copied().or(self.delivered).unwrap_or_default()
+    }
+
     /// Says where serving starts, if it hasn't yet (a fresh actor: sockets attach at the head or later).
     pub(super) fn served_up_to(&mut self, head: Seq) {
         self.delivered.get_or_insert(head);

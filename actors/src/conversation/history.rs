@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chinwag_schema::{
+    error::ClientError,
     event::{Event, EventBody, LogEvent},
     ids::{ConversationId, Seq},
     limits::conversation::PAGE_MAX,
@@ -118,6 +119,16 @@ impl Ready {
     }
 
     pub(super) fn paged<P: Policy>(&mut self, next: AfterPage, page: StoreResult<Page>, cx: &mut C<'_, P>) {
+        if let AfterPage::Listen { from, .. } | AfterPage::Attach { from, .. } = &next {
+            // Gone from both: the socket closed, or left again, while the page was read.
+            let slot = from.slot;
+            let waits = cx.keep.listeners.take_attaching(slot).is_some() || cx.keep.listeners.get(slot).is_some();
+            if !waits {
+                let (AfterPage::Listen { reply, .. } | AfterPage::Attach { reply, .. } | AfterPage::History { reply, .. }) =
+                    next;
+                return reply.fail(ClientError::unavailable("the socket"));
+            }
+        }
         match (next, page) {
             (AfterPage::History { from, reply }, Ok(page)) => {
                 // Rights may have ended while the page was read.
@@ -136,10 +147,7 @@ impl Ready {
                 self.attach_with(&from, after, answered, page, reply, cx);
             }
             (AfterPage::History { reply, .. }, Err(error)) => reply.fail(store_failed(&error)),
-            (AfterPage::Listen { from, reply, .. }, Err(error)) => {
-                cx.keep.listeners.take_attaching(from.slot);
-                reply.fail(store_failed(&error));
-            }
+            (AfterPage::Listen { reply, .. }, Err(error)) => reply.fail(store_failed(&error)),
             (AfterPage::Attach { from, after, answered, reply }, Err(error)) => {
                 // The store can't say what was missed; the socket hears that it missed something, and pages later.
                 tracing::warn!(conversation = %cx.keep.id, %error, "a replay could not be read");

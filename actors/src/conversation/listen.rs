@@ -229,15 +229,9 @@ impl Ready {
         reply: ReplyTo,
         cx: &mut C<'_, P>,
     ) {
-        let read = !page.events.is_empty();
-        if read && cx.keep.listeners.take_attaching(from.slot).is_none() {
-            // The socket closed while the page was read.
-            return reply.fail(ClientError::unavailable("the socket"));
-        }
         if !self.is_member(from) {
             return reply.fail(unknown());
         }
-        cx.keep.listeners.take_attaching(from.slot);
         let now_ms = cx.unix_ms();
         let (outcome, replay) = match self.replay_of(after.min(self.head.seq), page, now_ms) {
             Some(replay) => (self.replayed(after), replay),

@@ -111,9 +111,15 @@ impl Listeners {
         self.present.remove(&slot);
     }
 
-    /// Forgets the members' sockets (they are told again).
-    pub fn clear_present(&mut self) {
+    /// Forgets the members' sockets (they are told again) and replays under way (an actor that was rebuilt reads no page to its end).
+    pub fn begin_anew(&mut self) {
         self.present.clear();
+        self.attaching.clear();
+    }
+
+    /// Says whether a member's socket is open.
+    pub fn is_present(&self, slot: Slot) -> bool {
+        self.present.contains_key(&slot)
     }
 
     /// Returns the sockets of members, attached or not.

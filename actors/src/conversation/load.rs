@@ -12,6 +12,8 @@ use chinwag_schema::{
     wire::Dialect,
 };
 
+use rustc_hash::FxHashSet;
+
 use super::{
     Added, C, Conversation, Member, Phase, Ready,
     board::RoomNumbers,
@@ -102,22 +104,37 @@ impl<P: Policy> Conversation<P> {
 
     pub(super) fn interested(&mut self, sessions: Vec<(UserId, Slot, Dialect)>, cx: &mut C<'_, P>) {
         let Phase::Waking { waiting, loaded } = &mut self.phase else { return };
-        let (waiting, Some(mut ready)) = (std::mem::take(waiting), loaded.take()) else { return };
+        let Some(mut ready) = loaded.take() else { return };
+        let waiting = std::mem::take(waiting);
         // If its announcement is why it woke up, the sockets hear that it is new before they hear anything else of it.
         let added = waiting.iter().find_map(|message| match message {
             ConversationMessage::Announce { requested, .. } => Some(Added { requested: *requested }),
             _ => None,
         });
-        cx.keep.listeners.clear_present();
+        cx.keep.listeners.begin_anew();
         for (user, slot, dialect) in sessions {
             ready.online(user, slot, dialect, added, cx);
         }
         ready.redeliver(cx);
         ready.settle_members(cx);
         cx.after(cx.keep.node.settings.idle_before_sleep, ConversationMessage::IdleCheck);
+        // Sockets that closed while nobody cared: no `Offline` will come for them.
+        let opening: FxHashSet<_> = waiting
+            .iter()
+            .filter_map(|message| match message {
+                ConversationMessage::Online { slot, .. } => Some(*slot),
+                _ => None,
+            })
+            .collect();
         for message in waiting {
-            if !(added.is_some() && matches!(message, ConversationMessage::Announce { .. })) {
-                ready.handle(message, cx);
+            let gone = |slot| !cx.keep.listeners.is_present(slot) && !opening.contains(&slot);
+            match message {
+                ConversationMessage::Announce { .. } if added.is_some() => {}
+                ConversationMessage::Attach { from, .. } if gone(from.slot) => {}
+                ConversationMessage::Resume { from, reply, .. } if ready.is_member(&from) && gone(from.slot) => {
+                    reply.fail(ClientError::unavailable("the socket"));
+                }
+                message => ready.handle(message, cx),
             }
         }
         self.phase = Phase::Ready(ready);

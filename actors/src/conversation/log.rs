@@ -265,7 +265,9 @@ impl Ready {
         for pending in std::mem::take(&mut self.log.waiting) {
             pending.reply.fail(error.clone());
         }
-        cx.stop();
+        // In place: those who listen are known nowhere else, and what somebody appended is delivered to them then. A later owner's term
+        // refuses the claim.
+        cx.rebuild();
     }
 
     // ---- unknown outcomes

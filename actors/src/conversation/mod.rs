@@ -22,7 +22,7 @@ mod typing;
 use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
 
 use chinwag_schema::{
-    error::{ClientError, ErrorCode},
+    error::{ClientError, CloseCode, ErrorCode},
     event::Origin,
     ids::{ConversationId, Seq, Slot, Term, UserId},
     limits::conversation::PENDING_MAX,
@@ -71,6 +71,25 @@ impl ConversationKeep {
 
     fn relay(&self, worker: u16) -> &Mailbox<RelayMessage> {
         &self.node.relays[usize::from(worker)]
+    }
+
+    /// Gives up who listens: the conversation couldn't be loaded again. Members' sockets are attached when it wakes the next time, from
+    /// where they were left; those that joined as listeners are known nowhere else, so they must come back by themselves.
+    fn let_go(&self) {
+        for (slot, listener) in self.listeners.slots() {
+            let head = self.fanout.served(slot.worker);
+            let woken = Woken { id: self.id, head, added: None, requested: false };
+            self.to_relay(slot.worker, RelayMessage::Asleep { slot, woken });
+            if listener.explicit {
+                let reason = "a room failed, reconnect";
+                self.to_relay(slot.worker, RelayMessage::Close { slot, code: CloseCode::INTERNAL, reason });
+            }
+        }
+        let users = self.listeners.present().map(|(_, user, _)| user).collect();
+        let forget = crate::directory::DirectoryMessage::DropInterest { conversation: self.id, users };
+        // Past the bound: an interest that is never dropped would leak.
+        let _ = self.node.directory.tell_always(forget);
+        self.node.board.remove(self.id);
     }
 
     /// Sends a relay something that must arrive: bounded by the number of sockets, so past the bound.
@@ -159,8 +178,9 @@ impl<P: Policy> Behaviour for Conversation<P> {
     }
 
     fn stopped(&mut self, cx: &mut C<'_, P>) {
-        if let Phase::Ready(ready) = &mut self.phase {
-            ready.fall_asleep(cx);
+        match &mut self.phase {
+            Phase::Ready(ready) => ready.fall_asleep(cx),
+            Phase::Waking { .. } | Phase::Refusing(_) => cx.keep.let_go(),
         }
         cx.keep.node.conversations.forget(cx.keep.id, &cx.mailbox());
     }

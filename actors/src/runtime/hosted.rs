@@ -51,7 +51,7 @@ pub trait Behaviour: Sized + 'static {
     /// Runs when a turn ends, after up to [`BATCH_MAX`] messages: a place to send what has gathered.
     fn turn_ended(&mut self, _cx: &mut Cx<'_, Self>) {}
 
-    /// Runs when the actor stops.
+    /// Runs when the actor stops, also when it stops because its restart budget was spent (freshly rebuilt then).
     fn stopped(&mut self, _cx: &mut Cx<'_, Self>) {}
 
     /// Returns what an operator may see: no message bodies, no secrets.
@@ -89,6 +89,8 @@ struct Core<B: Behaviour> {
 enum Stop {
     No,
     IfIdle,
+    /// Not the end: the behaviour is built anew.
+    Rebuild,
     Now,
 }
 
@@ -152,6 +154,12 @@ impl<'a, B: Behaviour> Cx<'a, B> {
     /// Stops the actor after this message; what still waits is dropped.
     pub fn stop(&mut self) {
         *self.stop = Stop::Now;
+    }
+
+    /// Builds the behaviour anew after this message, as after a panic: for state that turned out wrong. Counts against the same
+    /// budget, so that it can't go round for ever.
+    pub fn rebuild(&mut self) {
+        *self.stop = Stop::Rebuild;
     }
 
     /// Stops the actor after this turn if its mailbox is empty then; else it goes on.
@@ -324,16 +332,20 @@ impl<B: Behaviour> Hosted<B> {
             self.core.shared.metrics.handled(kind, now - last);
             last = now;
             handled += 1;
-            if let Err(panic) = outcome {
-                self.recover(<B::Message as MessageKind>::NAMES[kind], &*panic, &mut stop);
+            match outcome {
+                Err(panic) => self.recover(<B::Message as MessageKind>::NAMES[kind], &*panic, &mut stop),
+                Ok(()) if stop == Stop::Rebuild => self.start_anew(&mut stop),
+                Ok(()) => {}
             }
             if stop == Stop::Now || self.resting || now - begun > BATCH_TIME_MAX {
                 break;
             }
         }
         self.core.shared.handled.fetch_add(handled, Ordering::Relaxed);
-        if let Err(panic) = self.guarded(&mut stop, |behaviour, cx| behaviour.turn_ended(cx)) {
-            self.recover("turn_ended", &*panic, &mut stop);
+        match self.guarded(&mut stop, |behaviour, cx| behaviour.turn_ended(cx)) {
+            Err(panic) => self.recover("turn_ended", &*panic, &mut stop),
+            Ok(()) if stop == Stop::Rebuild => self.start_anew(&mut stop),
+            Ok(()) => {}
         }
         stop
     }
@@ -349,11 +361,17 @@ impl<B: Behaviour> Hosted<B> {
     }
 
     fn recover(&mut self, message: &'static str, panic: &(dyn Any + Send), stop: &mut Stop) {
+        let text = panic_text(panic);
+        self.core.runtime.report(SupervisorMessage::Panicked { kind: B::KIND, message, text });
+        self.start_anew(stop);
+    }
+
+    /// Builds the behaviour anew within the budget of restarts; beyond it the actor rests, or stops if it isn't essential.
+    fn start_anew(&mut self, stop: &mut Stop) {
+        *stop = Stop::No;
         self.behaviour = None;
         self.core.generation = self.core.generation.wrapping_add(1);
         self.core.shared.metrics.restarted();
-        let text = panic_text(panic);
-        self.core.runtime.report(SupervisorMessage::Panicked { kind: B::KIND, message, text });
         let now = self.core.runtime.clock.now();
         if now - self.window_from > RESTART_WINDOW {
             (self.window_from, self.restarts) = (now, 0);
@@ -368,6 +386,9 @@ impl<B: Behaviour> Hosted<B> {
         if B::ESSENTIAL {
             self.resting = true;
         } else {
+            // Built once more, only to end: what it keeps for others must be given up by `stopped`.
+            self.rebuild();
+            self.resting = false;
             *stop = Stop::Now;
         }
     }

@@ -184,7 +184,6 @@ impl Behaviour for Session {
             }),
             SessionMessage::Close { code, reason } => cx.keep.outbox.close(code, reason),
             SessionMessage::Closed => {
-                self.with(cx, |conn, io| conn.as_dialect().closed(io));
                 cx.stop();
                 return;
             }
@@ -197,7 +196,11 @@ impl Behaviour for Session {
         let lasted_ms = cx.unix_ms() - cx.keep.opened_at_ms;
         cx.keep.node.session_ended(cx.keep.dialect, cx.keep.caller.is_some(), lasted_ms);
         // Also when the restart budget was spent: the socket must not outlive its session.
-        cx.keep.outbox.close_now(CloseCode::INTERNAL, "internal error");
+        if !cx.keep.outbox.is_closing() {
+            cx.keep.outbox.close_now(CloseCode::INTERNAL, "internal error");
+        }
+        // Directory and conversations hear of it however the session ends. Last: a panic in it takes nothing else along.
+        self.with(cx, |conn, io| conn.as_dialect().closed(io));
     }
 
     fn observe(&self, keep: &SessionKeep) -> Value {

@@ -1,0 +1,93 @@
+//! Sockets that close while something is done for them: nothing of them stays behind.
+
+mod common;
+
+use std::{sync::Arc, time::Duration};
+
+use chinwag_actors::conversation::messages::{Caller, ConversationMessage};
+use chinwag_schema::{
+    ids::{ConversationId, Seq, Slot},
+    wire::Dialect,
+};
+use common::{Client, Engine, run, settings};
+use serde_json::{Value, json};
+
+async fn reply(client: &Client, frame: Value) -> Value {
+    client.send(&frame);
+    loop {
+        let mut next = client.next().await;
+        if next["id"] == frame["id"] {
+            return next["result"].take();
+        }
+    }
+}
+
+async fn enter(engine: &Engine, name: &str) -> (Client, Value) {
+    let client = engine.open(Dialect::Native, None);
+    let hello = json!({"id": "hello", "type": "hello", "protocol": 1, "token": format!("token-{name}")});
+    let welcome = reply(&client, hello).await;
+    (client, welcome)
+}
+
+async fn observed(engine: &Engine, kind: &str) -> Value {
+    let actor = engine.node.runtime.metrics().kind_named(kind).unwrap().busiest(1).remove(0);
+    actor.request_observation().await.unwrap()
+}
+
+#[test]
+fn a_listener_that_leaves_while_its_replay_is_read_does_not_listen() {
+    run(async || {
+        let engine = Engine::start().await;
+        engine.account("ann").await;
+        let (ann, welcome) = enter(&engine, "ann").await;
+        let room =
+            reply(&ann, json!({"id": "make", "type": "room.create", "name": "Long"})).await["conversation"]["id"]
+                .take();
+        for n in 0..300 {
+            let message_id = uuid::Uuid::now_v7();
+            let send = json!({"id": format!("s{n}"), "type": "send", "conversation": room, "message_id": message_id, "content": "x"});
+            reply(&ann, send).await;
+        }
+        let bob = engine.open(Dialect::Native, None);
+        reply(&bob, json!({"id": "hello", "type": "hello", "protocol": 1, "guest": "bob"})).await;
+        let position = json!({"epoch": welcome["epoch"], "seq": 1});
+        // The store must be asked for the replay; the socket closes in the same breath.
+        bob.send(&json!({"id": "2", "type": "room.listen", "conversation": room, "position": position}));
+        bob.vanish();
+        engine.settle().await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let state = observed(&engine, "room").await;
+        assert_eq!((state["sockets"].clone(), state["listening_users"].clone()), (json!(1), json!(1)), "{state}");
+    });
+}
+
+#[test]
+fn a_socket_that_closed_while_its_conversation_woke_up_is_not_attached() {
+    run(async || {
+        let quick =
+            chinwag_actors::engine::EngineSettings { idle_before_sleep: Duration::from_millis(30), ..settings() };
+        let engine = Engine::start_with(
+            quick,
+            chinwag_actors::protection::ProtectionSettings { enabled: false, ..Default::default() },
+        )
+        .await;
+        let identity = engine.account("ann").await;
+        let (ann, _) = enter(&engine, "ann").await;
+        let group =
+            reply(&ann, json!({"id": "make", "type": "group.create", "name": "Sleepers"})).await["conversation"]["id"]
+                .take();
+        let id: ConversationId = group.as_str().unwrap().parse().unwrap();
+        while !engine.node.conversations.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        // As a session of hers tells it right before its end.
+        let slot = Slot { worker: 0, generation: 9, index: 99 };
+        let from =
+            Arc::new(Caller { slot, user: identity.user, name: identity.name, dialect: Dialect::Native, guest: false });
+        engine.node.conversations.tell(id, ConversationMessage::Attach { from, after: Seq(0) });
+        let info = reply(&ann, json!({"id": "info", "type": "conversation", "conversation": group})).await;
+        assert_eq!(info["conversation"]["members"], 1, "{info}");
+        let state = observed(&engine, "group").await;
+        assert_eq!(state["sockets"], 1, "only the one that lives: {state}");
+    });
+}
