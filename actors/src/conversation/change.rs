@@ -66,6 +66,10 @@ impl Ready {
     ) {
         let Change { from, target, content, within_ms, reply } = change;
         let no_message = || ClientError::new(ErrorCode::NotFound, "no such message").field("message");
+        // Rights may have ended while it was looked up.
+        if let Err(error) = P::may_post(&from, self.is_member(&from)) {
+            return reply.fail(error);
+        }
         let event = match found {
             Ok(Some(event)) => event,
             Ok(None) => return reply.fail(no_message()),

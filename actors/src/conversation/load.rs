@@ -18,6 +18,7 @@ use super::{
     Added, C, Conversation, Member, Phase, Ready,
     board::RoomNumbers,
     log::Log,
+    membership::Changing,
     messages::{ConversationMessage, Loaded},
     policy::{self, Policy},
     recent::Recent,
@@ -182,7 +183,8 @@ impl Ready {
             if row.state != MemberState::Settled {
                 unsettled.push(row.clone());
             }
-            if row.state != MemberState::Joining {
+            // Neither who isn't yet one nor who asked not to be one any more.
+            if row.state == MemberState::Settled {
                 known.insert(row.member.user, member);
             }
         }
@@ -196,6 +198,7 @@ impl Ready {
             head,
             members: known,
             typing: Typing::default(),
+            changing: Changing::default(),
             numbers,
             busy_at: cx.now(),
         }

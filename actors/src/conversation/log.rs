@@ -9,7 +9,7 @@ use std::{
 use chinwag_schema::{
     error::{ClientError, ErrorCode},
     event::{Event, EventBody, LogEvent},
-    ids::EventId,
+    ids::{EventId, UserId},
     limits::{
         conversation::{MESSAGE_ID_AHEAD_MAX, PENDING_MAX},
         storage::GROUP_MAX_EVENTS,
@@ -141,7 +141,10 @@ impl Ready {
         if !self.log.in_flight.is_empty() || self.log.waiting.is_empty() {
             return;
         }
-        let count = self.log.waiting.len().min(GROUP_MAX_EVENTS);
+        // Who leaves hears nothing later (invariant 8): a departure ends its write, and takes effect before the next.
+        let departs = |pending: &Pending| matches!(&pending.then, Then::Member(change) if change.is_departure());
+        let most = self.log.waiting.len().min(GROUP_MAX_EVENTS);
+        let count = self.log.waiting.iter().take(most).position(departs).map_or(most, |last| last + 1);
         self.log.in_flight = self.log.waiting.drain(..count).collect();
         if self.log.waiting.is_empty() && self.log.waiting.capacity() > 64 {
             self.log.waiting = VecDeque::new();
@@ -235,7 +238,7 @@ impl Ready {
                 let Some(from) = from else { return };
                 reply.send(Answer::Changed { info: self.info(&from, cx.keep), seq, id, at_ms });
             }
-            Then::Member(change) => self.member_appended(*change, reply, cx),
+            Then::Member(change) => self.member_appended(*change, seq, reply, cx),
         }
     }
 
@@ -249,6 +252,20 @@ impl Ready {
         let info = self.info(from, cx.keep);
         let (seq, id, at_ms) = (event.seq, event.id, event.at_ms);
         pending.reply.send(Answer::Posted { info, seq, id, at_ms, duplicate: true });
+    }
+
+    /// Refuses what a user who isn't a member any more may not post.
+    pub(super) fn refuse_waiting_of<P: Policy>(&mut self, user: UserId) {
+        for pending in std::mem::take(&mut self.log.waiting) {
+            let error = match (&pending.from, &pending.then) {
+                (Some(from), Then::Message | Then::Change) if from.user == user => P::may_post(from, false).err(),
+                _ => None,
+            };
+            match error {
+                Some(error) => pending.reply.fail(error),
+                None => self.log.waiting.push_back(pending),
+            }
+        }
     }
 
     fn fail_in_flight(&mut self, error: &ClientError) {

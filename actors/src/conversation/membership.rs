@@ -1,15 +1,20 @@
 //! Joining and leaving. Two stores are involved, so each step is noted first: a row with the intent, then the event, then the
 //! settled row; an owner that wakes up finishes what it finds half done.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use chinwag_schema::{
     error::{ClientError, ErrorCode},
     event::Event,
-    ids::UserId,
+    ids::{Seq, UserId},
     model::{self, Cursor, Mark, MemberState, Role},
     wire::{Dialect, encoded_event::EncodedEvent},
 };
+
+use rustc_hash::FxHashMap;
 
 use super::{
     C, Member, Ready,
@@ -24,15 +29,46 @@ use crate::{
     relay::{RelayMessage, ReplyTo},
 };
 
+/// How long a change waits for the one before it, before it looks again.
+const CHANGE_AGAIN: Duration = Duration::from_millis(20);
+/// Entries at which changes that ended are forgotten.
+const CHANGING_SWEPT_AT: usize = 64;
+
 /// A membership that is changing.
 pub struct MemberChange {
     from: Arc<Caller>,
     role: Role,
     joining: bool,
     reply: ReplyTo,
+    /// Lives as long as the change is under way; see [`Changing`].
+    under_way: Arc<()>,
+}
+
+/// Users whose membership is changing. Another change of the same user waits, so that the rows and events of two never mix.
+#[derive(Default)]
+pub(super) struct Changing(FxHashMap<UserId, Weak<()>>);
+
+impl Changing {
+    fn begin(&mut self, user: UserId) -> Arc<()> {
+        if self.0.len() >= CHANGING_SWEPT_AT {
+            self.0.retain(|_, change| change.strong_count() > 0);
+        }
+        let under_way = Arc::new(());
+        self.0.insert(user, Arc::downgrade(&under_way));
+        under_way
+    }
+
+    fn is_under_way(&self, user: UserId) -> bool {
+        self.0.get(&user).is_some_and(|change| change.strong_count() > 0)
+    }
 }
 
 impl MemberChange {
+    /// Says whether it ends a membership.
+    pub(super) fn is_departure(&self) -> bool {
+        !self.joining
+    }
+
     /// Refuses the change.
     pub(super) fn refuse(self, error: ClientError) {
         self.reply.fail(error);
@@ -49,12 +85,19 @@ impl Ready {
         if let Err(error) = P::may_join(&from) {
             return reply.fail(error);
         }
+        if self.changing.is_under_way(from.user) {
+            return cx.after(CHANGE_AGAIN, ConversationMessage::Join { from, role, reply });
+        }
         if self.is_member(&from) {
-            // Its cursor may not be read yet, so the answer takes the same way as a question for information.
+            if !self.knows_pointers(from.user) {
+                // The answer shows them.
+                return self.with_membership::<P>(ConversationMessage::Join { from, role, reply }, cx);
+            }
             let info = self.info(&from, cx.keep);
             return reply.send(Answer::Joined { info, new: false });
         }
-        self.store_intent(MemberChange { from, role, joining: true, reply }, MemberState::Joining, cx);
+        let under_way = self.changing.begin(from.user);
+        self.store_intent(MemberChange { from, role, joining: true, reply, under_way }, MemberState::Joining, cx);
     }
 
     pub(super) fn leave<P: Policy>(&mut self, from: Arc<Caller>, reply: ReplyTo, cx: &mut C<'_, P>) {
@@ -63,12 +106,15 @@ impl Ready {
             let error = ClientError::new(ErrorCode::Forbidden, "a one-to-one chat can't be left");
             return reply.fail(if member { error } else { unknown() });
         }
+        if self.changing.is_under_way(from.user) {
+            return cx.after(CHANGE_AGAIN, ConversationMessage::Leave { from, reply });
+        }
         let Some(member) = self.members.get(&from.user).filter(|_| !from.guest) else {
             let info = self.info(&from, cx.keep);
             return reply.send(Answer::Left { info, was_member: false });
         };
-        let role = member.role;
-        self.store_intent(MemberChange { from, role, joining: false, reply }, MemberState::Leaving, cx);
+        let (role, under_way) = (member.role, self.changing.begin(from.user));
+        self.store_intent(MemberChange { from, role, joining: false, reply, under_way }, MemberState::Leaving, cx);
     }
 
     /// Finishes the memberships that were found half changed when the conversation woke up.
@@ -82,7 +128,8 @@ impl Ready {
                 guest: false,
             });
             let joining = row.state == MemberState::Joining;
-            let change = MemberChange { from, role: row.role, joining, reply: ReplyTo::nobody() };
+            let under_way = self.changing.begin(from.user);
+            let change = MemberChange { from, role: row.role, joining, reply: ReplyTo::nobody(), under_way };
             self.append_member_event(change, cx);
         }
     }
@@ -114,15 +161,6 @@ impl Ready {
             };
             return change.reply.fail(error);
         }
-        // Two sockets of one user may have asked at once: the second finds it done.
-        if self.is_member(&change.from) == change.joining {
-            let info = self.info(&change.from, cx.keep);
-            return change.reply.send(if change.joining {
-                Answer::Joined { info, new: false }
-            } else {
-                Answer::Left { info, was_member: false }
-            });
-        }
         self.append_member_event(change, cx);
     }
 
@@ -134,15 +172,21 @@ impl Ready {
     }
 
     /// The event is durable: now the change holds.
-    pub(super) fn member_appended<P: Policy>(&mut self, mut change: MemberChange, reply: ReplyTo, cx: &mut C<'_, P>) {
+    pub(super) fn member_appended<P: Policy>(
+        &mut self,
+        mut change: MemberChange,
+        seq: Seq,
+        reply: ReplyTo,
+        cx: &mut C<'_, P>,
+    ) {
         if !change.joining {
-            self.settle_left(change.from.user, cx);
+            self.settle_left(change.from.user, change.under_way, cx);
             let info = self.info(&change.from, cx.keep);
             return reply.send(Answer::Left { info, was_member: true });
         }
         change.reply = reply;
         let (node, id, row) = (cx.keep.node.clone(), cx.keep.id, change.row(MemberState::Settled));
-        let (user, seq) = (change.from.user, self.head.seq);
+        let user = change.from.user;
         let change = Box::new(change);
         cx.pipe(
             async move {
@@ -176,7 +220,9 @@ impl Ready {
             Err(error) => return change.reply.fail(store_failed(&error)),
         };
         let user = change.from.user;
-        let member = Member { role: change.role, cursor: Some(cursor), own: None };
+        // The total at the cursor is the one at the head if nothing came since.
+        let own = (cursor.read.seq == self.head.seq).then_some(cursor.read.own);
+        let member = Member { role: change.role, cursor: Some(cursor), own };
         self.members.insert(user, member);
         change.reply.send(Answer::Joined { info: self.info(&change.from, cx.keep), new: true });
         let interest = DirectoryMessage::AddInterest { conversation: cx.keep.id, user };
@@ -184,16 +230,23 @@ impl Ready {
         let _ = cx.keep.node.directory.tell_always(interest);
     }
 
-    fn settle_left<P: Policy>(&mut self, user: UserId, cx: &mut C<'_, P>) {
+    fn settle_left<P: Policy>(&mut self, user: UserId, under_way: Arc<()>, cx: &mut C<'_, P>) {
         self.members.remove(&user);
+        self.refuse_waiting_of::<P>(user);
         let removed =
             Arc::new(EncodedEvent::new(Event::Removed { conversation: cx.keep.id }, cx.unix_ms()));
-        let present: Vec<_> = cx.keep.listeners.present().filter(|(_, owner, _)| *owner == user).collect();
-        for (slot, _, _) in present {
+        let mut slots = cx.keep.listeners.of_user(user);
+        slots.extend(cx.keep.listeners.present().filter(|(_, owner, _)| *owner == user).map(|(slot, ..)| slot));
+        slots.sort_unstable();
+        slots.dedup();
+        for slot in slots {
+            let was_present = cx.keep.listeners.is_present(slot);
             cx.keep.listeners.remove_present(slot);
             // A socket that also joined as a listener of a public room goes on listening.
             if cx.keep.listeners.get(slot).is_none_or(|listener| !listener.explicit) {
                 self.detach(slot, None, cx);
+            } else if !was_present {
+                continue;
             }
             cx.keep.to_relay(slot.worker, RelayMessage::Send { slots: vec![slot], event: removed.clone() });
         }
@@ -209,6 +262,8 @@ impl Ready {
             if let Err(error) = removed {
                 tracing::warn!(conversation = %id, %error, "a membership is not removed yet");
             }
+            // Not before: the row of a new membership would go with the old one.
+            drop(under_way);
         });
     }
 
@@ -251,6 +306,10 @@ impl Ready {
     ) {
         match rows {
             Ok(mut members) => {
+                // Rights may have ended while the rows were read.
+                if let Err(error) = P::may_read(from, self.is_member(from)) {
+                    return reply.fail(error);
+                }
                 let next = (members.len() > limit).then(|| members[limit - 1].0.member.user);
                 members.truncate(limit);
                 reply.send(Answer::Members { info: self.info(from, cx.keep), members, next });

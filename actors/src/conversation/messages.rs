@@ -190,8 +190,8 @@ pub struct Info {
     /// Distinct users listening now (rooms).
     pub listeners: u64,
     pub member_count: u64,
-    /// The caller's role and cursor, if it is a member.
-    pub membership: Option<(Role, Cursor)>,
+    /// The caller's role and, if it was read already, cursor, if it is a member.
+    pub membership: Option<(Role, Option<Cursor>)>,
     /// The caller's messages so far, if known (for unread counts).
     pub unread: Option<u64>,
 }

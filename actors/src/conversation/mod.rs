@@ -117,6 +117,7 @@ struct Ready {
     recent: Recent,
     log: Log,
     typing: typing::Typing,
+    changing: membership::Changing,
     numbers: Option<Arc<board::RoomNumbers>>,
     /// When something last happened, for falling asleep.
     busy_at: Instant,
@@ -283,7 +284,7 @@ impl Ready {
     /// Makes the view of the conversation that answers carry.
     fn info(&self, caller: &Caller, keep: &ConversationKeep) -> Arc<Info> {
         let member = if caller.guest { None } else { self.members.get(&caller.user) };
-        let membership = member.map(|member| (member.role, member.cursor.unwrap_or_default()));
+        let membership = member.map(|member| (member.role, member.cursor));
         let unread = member.and_then(|member| Some(member.cursor?.read.unread_until(self.head_mark(member.own?))));
         Arc::new(Info {
             conversation: self.conversation.clone(),

@@ -36,26 +36,33 @@ impl Ready {
     /// Handles a message that needs the caller's cursor and own total, reading them first if they aren't known.
     pub(super) fn with_membership<P: Policy>(&mut self, message: ConversationMessage, cx: &mut C<'_, P>) {
         let from = match &message {
-            ConversationMessage::Move { from, .. } | ConversationMessage::Info { from, .. } => from.clone(),
+            ConversationMessage::Move { from, .. }
+            | ConversationMessage::Info { from, .. }
+            | ConversationMessage::Join { from, .. } => from.clone(),
             other => unreachable!("not a message about a membership: {}", crate::runtime::MessageKind::kind(other)),
         };
-        let member = if from.guest { None } else { self.members.get(&from.user) };
-        if member.is_none_or(|member| member.cursor.is_some() && member.own.is_some()) {
+        if !self.is_member(&from) || self.knows_pointers(from.user) {
             return self.about_membership::<P>(message, cx);
         }
-        let (node, id, user) = (cx.keep.node.clone(), cx.keep.id, from.user);
+        let (node, id, user, head) = (cx.keep.node.clone(), cx.keep.id, from.user, self.head.seq);
         let message = Box::new(message);
         cx.pipe(
             async move {
                 let cursor = node.accounts.cursor(id, user).await?;
-                let own = node
+                // Up to the head known here: the store may hold a message that this actor hasn't heard of yet.
+                let (_, own) = node
                     .messages
-                    .call("own_totals", move |store| async move { store.own_totals(user, &[id]).await })
+                    .call("totals_at", move |store| async move { store.totals_at(id, user, head).await })
                     .await?;
-                Ok((cursor, own.first().copied().unwrap_or(0)))
+                Ok((cursor, own))
             },
             move |loaded| ConversationMessage::Recall { user, loaded, message },
         );
+    }
+
+    /// Says whether a member's cursor and own total were read.
+    pub(super) fn knows_pointers(&self, user: UserId) -> bool {
+        self.members.get(&user).is_some_and(|member| member.cursor.is_some() && member.own.is_some())
     }
 
     pub(super) fn recall<P: Policy>(
@@ -90,6 +97,7 @@ impl Ready {
             ConversationMessage::Move { from, pointer, seq, clamp, reply } => {
                 self.move_pointer::<P>(from, pointer, seq, clamp, reply, cx);
             }
+            ConversationMessage::Join { from, role, reply } => self.join::<P>(from, role, reply, cx),
             _ => unreachable!("checked by the caller"),
         }
     }
@@ -175,14 +183,18 @@ impl Ready {
                 self.tell_pointer(&moved.from, pointer, seq, cx);
             }
         }
-        self.answer_move(moved, seq, cx);
+        // Another device may have moved it further meanwhile.
+        let stands = match moved.pointer {
+            Pointer::Delivered => cursor.delivered.seq,
+            Pointer::Read => cursor.read.seq,
+        };
+        self.answer_move(moved, stands, cx);
     }
 
     fn answer_move<P: Policy>(&self, moved: PointerMove, stands: Seq, cx: &mut C<'_, P>) {
         let info = self.info(&moved.from, cx.keep);
         let unread = info.unread.unwrap_or(0);
-        let seq = stands.max(moved.seq.min(stands));
-        moved.reply.send(Answer::Moved { info, pointer: moved.pointer, seq, unread });
+        moved.reply.send(Answer::Moved { info, pointer: moved.pointer, seq: stands, unread });
     }
 
     /// Tells the others, or in large conversations the user's own devices.

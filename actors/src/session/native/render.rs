@@ -99,8 +99,8 @@ pub(super) fn info_of(info: &Info) -> ConversationInfo {
     shown.oldest_seq = Some(info.head.oldest_seq);
     if let Some((role, cursor)) = info.membership {
         shown.role = Some(role);
-        shown.delivered = Some(cursor.delivered.seq);
-        shown.read = Some(cursor.read.seq);
+        shown.delivered = cursor.map(|cursor| cursor.delivered.seq);
+        shown.read = cursor.map(|cursor| cursor.read.seq);
         shown.unread = info.unread;
     }
     shown.members = (info.conversation.kind != ConversationKind::Direct).then_some(info.member_count);
@@ -198,7 +198,7 @@ mod tests {
             head: Head { seq: Seq(9), messages: 8, oldest_seq: Seq(1), ..Head::default() },
             listeners: 3,
             member_count: 2,
-            membership: member.then_some((Role::Admin, cursor)),
+            membership: member.then_some((Role::Admin, Some(cursor))),
             unread: member.then_some(8),
         })
     }
