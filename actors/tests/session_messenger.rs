@@ -221,6 +221,39 @@ fn a_pong_or_a_clean_close_means_delivered_and_silence_does_not() {
 }
 
 #[test]
+fn what_arrived_counts_as_delivered_though_the_socket_closes_before_the_look_up_ends() {
+    run(|| async {
+        let engine = Engine::start().await;
+        let (ann, bob) = two(&engine).await;
+        let (one, other) = (engine.messenger(&ann), engine.messenger(&bob));
+        one.send(&message("ann", "bob", "first"));
+        other.expect("MESSAGE").await;
+        other.close_cleanly();
+        other.vanish();
+        summary_becomes(&engine, &bob, 0).await;
+
+        // The chat isn't new any more: whether something lies below the pointer has to be looked up. No `INIT_DATA` says it.
+        let other = engine.messenger(&bob);
+        one.send(&message("ann", "bob", "goodbye"));
+        other.expect("MESSAGE").await;
+        other.close_cleanly();
+        other.vanish();
+        summary_becomes(&engine, &bob, 0).await;
+
+        // What waited still does, and what came after it with it: the pointer is cumulative.
+        one.send(&message("ann", "bob", "missed"));
+        summary_becomes(&engine, &bob, 1).await;
+        let other = engine.messenger(&bob);
+        one.send(&message("ann", "bob", "live"));
+        other.expect("MESSAGE").await;
+        other.close_cleanly();
+        other.vanish();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        summary_becomes(&engine, &bob, 2).await;
+    });
+}
+
+#[test]
 fn reading_the_history_counts_as_delivered_and_pages_backwards() {
     run(|| async {
         let engine = Engine::start().await;

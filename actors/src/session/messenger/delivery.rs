@@ -122,6 +122,13 @@ impl Delivery {
         (live.below == Below::Nothing).then_some(live.arrived)
     }
 
+    /// Takes what arrived while it isn't known yet what lies below: `(conversation, base, arrived)`. For a socket that is gone.
+    fn take_unsettled(&mut self) -> Vec<(ConversationId, Seq, Seq)> {
+        let open = self.live.drain().filter(|(_, live)| live.arrived > Seq::ZERO);
+        let open = open.filter(|(_, live)| matches!(live.below, Below::Unknown | Below::Asked));
+        open.map(|(conversation, live)| (conversation, live.base, live.arrived)).collect()
+    }
+
     /// Returns the pointers that an acknowledgement moves: to what the last `INIT_DATA` reported, and on to what was handed live since if
     /// nothing lies between. `handed` is what the socket was handed and isn't certified yet. Follow with [`Self::acknowledged`].
     pub(super) fn acknowledge(&mut self, handed: &[(ConversationId, Seq)]) -> Vec<(ConversationId, Seq)> {
@@ -175,6 +182,23 @@ impl MessengerSession {
                 Step::Move(seq) => io.tell(conversation, delivered(seq, ReplyTo::nobody(), io)),
                 Step::LookUp { base } => look_up(conversation, base, io),
             }
+        }
+    }
+
+    /// The socket is gone: look-ups under way would end with it, but what arrived has arrived.
+    pub(super) fn settle_arrived(&mut self, io: &Io<'_, '_>) {
+        if io.caller.is_none() {
+            return;
+        }
+        for (conversation, base, seq) in self.delivery.take_unsettled() {
+            let (node, user) = (io.node.clone(), io.caller().user);
+            let moved = delivered(seq, ReplyTo::nobody(), io);
+            let settled = async move {
+                if matches!(unseen_below(&node, conversation, user, base).await, Ok(0)) {
+                    node.conversations.tell(conversation, moved);
+                }
+            };
+            io.aside(settled, |(), _, _| {});
         }
     }
 }

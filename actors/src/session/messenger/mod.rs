@@ -123,6 +123,7 @@ impl DialectSession for MessengerSession {
     }
 
     fn closed(&mut self, io: &mut Io<'_, '_>) {
+        self.settle_arrived(io);
         entrance::leave(io);
     }
 
