@@ -10,7 +10,12 @@ use chinwag::{
 
 fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9600".to_owned());
-    let settings = NetSettings { max_connections: 10_000, tls: None, trusted_proxies: Arc::new([]) };
+    let settings = NetSettings {
+        max_connections: 10_000,
+        max_connections_per_address: 10_000,
+        tls: None,
+        trusted_proxies: Arc::new([]),
+    };
     actix_rt::System::new().block_on(async {
         let bound = net::bind(ListenerKind::Ops, address.parse()?)?;
         println!("ws://{}{}", bound.address, echo::ECHO_PATH);

@@ -10,8 +10,10 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::{mpsc, watch};
 
+use ipnet::IpNet;
+
 use super::{
-    ListenerKind,
+    ListenerKind, proxy_protocol,
     stream::{Place, Places},
 };
 
@@ -61,6 +63,7 @@ pub(super) struct Acceptor {
     pub index: usize,
     pub bound: Bound,
     pub places: Arc<Places>,
+    pub trusted_proxies: Arc<[IpNet]>,
     pub workers: Vec<mpsc::Sender<Accepted>>,
     pub stop: watch::Receiver<bool>,
 }
@@ -94,7 +97,9 @@ impl Acceptor {
                 }
             };
             back_off = BACK_OFF;
-            let Some(place) = self.places.take() else {
+            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+            let shared = peer.ip().is_loopback() || proxy_protocol::is_trusted(peer.ip(), &self.trusted_proxies);
+            let Some(place) = self.places.take((!shared).then_some(peer.ip())) else {
                 tracing::debug!(%peer, "refused: too many connections");
                 continue;
             };
@@ -103,7 +108,6 @@ impl Acceptor {
             if stream.set_nodelay(true).is_err() {
                 continue;
             }
-            let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
             turn = turn.wrapping_add(1);
             hand_over(&self.workers, turn, Accepted { listener: self.index, stream, peer, place }).await;
         }
@@ -144,12 +148,29 @@ mod tests {
 
     #[test]
     fn places_are_limited_and_come_back() {
-        let places = Places::new(2);
-        let first = places.take().unwrap();
-        let _second = places.take().unwrap();
-        assert!(places.take().is_none());
+        let places = Places::new(2, 2);
+        let first = places.take(None).unwrap();
+        let _second = places.take(None).unwrap();
+        assert!(places.take(None).is_none());
         drop(first);
-        assert!(places.take().is_some());
+        assert!(places.take(None).is_some());
         assert_eq!(places.taken(), 1);
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_places() {
+        let places = Places::new(10, 2);
+        let ip = |text: &str| Some(text.parse().unwrap());
+        let first = places.take(ip("203.0.113.7")).unwrap();
+        let _second = places.take(ip("203.0.113.7")).unwrap();
+        assert!(places.take(ip("203.0.113.7")).is_none());
+        assert_eq!(places.taken(), 2, "what was refused takes no place");
+        let _other = places.take(ip("203.0.113.8")).unwrap();
+        drop(first);
+        assert!(places.take(ip("203.0.113.7")).is_some());
+        // A customer's network of IPv6 is one address; shared ones aren't counted.
+        let _v6 = [places.take(ip("2001:db8::1")).unwrap(), places.take(ip("2001:db8::2")).unwrap()];
+        assert!(places.take(ip("2001:db8::3")).is_none());
+        assert!((0..3).map(|_| places.take(None)).collect::<Option<Vec<_>>>().is_some());
     }
 }

@@ -25,6 +25,8 @@ const WAITING_MAX: usize = 1024;
 pub struct NetSettings {
     /// Open connections of all listeners together.
     pub max_connections: usize,
+    /// Open connections of one address, unless it is loopback or a trusted proxy: those stand for many.
+    pub max_connections_per_address: usize,
     /// For every listener; `None`: plain TCP.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Whose PROXY protocol headers are believed.
@@ -77,13 +79,19 @@ impl Net {
             }
             workers.push(sender);
         }
-        let places = Places::new(settings.max_connections);
+        let places = Places::new(settings.max_connections, settings.max_connections_per_address);
         let (stop, stopped) = watch::channel(false);
         let mut addresses = Vec::new();
         for (index, bound) in listeners.into_iter().enumerate() {
             addresses.push((bound.kind, bound.address));
-            let acceptor =
-                Acceptor { index, bound, places: places.clone(), workers: workers.clone(), stop: stopped.clone() };
+            let acceptor = Acceptor {
+                index,
+                bound,
+                places: places.clone(),
+                trusted_proxies: settings.trusted_proxies.clone(),
+                workers: workers.clone(),
+                stop: stopped.clone(),
+            };
             actix_rt::spawn(acceptor.run());
         }
         Ok(NetHandle { addresses, arbiters, places, stop })

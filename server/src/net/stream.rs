@@ -5,11 +5,13 @@
 
 use std::{
     cell::Cell,
+    collections::HashMap,
     io::{self, IoSlice},
+    net::{IpAddr, Ipv6Addr},
     pin::Pin,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
@@ -22,23 +24,43 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-/// Counts open connections of all listeners.
+/// Counts open connections of all listeners, in all and by address: nobody alone can take every place with connections that never
+/// ask for anything.
 #[derive(Debug)]
 pub struct Places {
     open: AtomicUsize,
     max: usize,
+    max_per_address: usize,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Places {
-    /// Makes `max` free places.
-    pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), max })
+    /// Makes `max` free places, of which one address may take `max_per_address`.
+    pub fn new(max: usize, max_per_address: usize) -> Arc<Self> {
+        Arc::new(Self { open: AtomicUsize::new(0), max, max_per_address, by_address: Mutex::default() })
     }
 
-    /// Takes a place, if one is free.
-    pub fn take(self: &Arc<Self>) -> Option<Place> {
+    /// Takes a place, if one is free; `counted` is the peer's address unless it is one that many share (loopback, a proxy).
+    pub fn take(self: &Arc<Self>, counted: Option<IpAddr>) -> Option<Place> {
         let taken = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.max).then_some(n + 1));
-        taken.is_ok().then(|| Place(self.clone()))
+        taken.ok()?;
+        // From here on its drop gives the place back.
+        let mut place = Place { places: self.clone(), network: None };
+        if let Some(network) = counted.map(network) {
+            let mut by_address = self.by_address();
+            let open = by_address.entry(network).or_default();
+            if *open >= self.max_per_address {
+                drop(by_address);
+                return None;
+            }
+            *open += 1;
+            place.network = Some(network);
+        }
+        Some(place)
+    }
+
+    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns how many are taken.
@@ -49,24 +71,61 @@ impl Places {
 
 /// One open connection's place.
 #[derive(Debug)]
-pub struct Place(Arc<Places>);
+pub struct Place {
+    places: Arc<Places>,
+    /// What it counts for, if it does.
+    network: Option<IpAddr>,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.places.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(network) = self.network {
+            let mut by_address = self.places.by_address();
+            if let Some(open) = by_address.get_mut(&network) {
+                *open -= 1;
+                if *open == 0 {
+                    by_address.remove(&network);
+                }
+            }
+        }
     }
 }
 
-/// When the request began that HTTP hasn't answered yet; read by a watchdog.
+/// An IPv4 address, or the /64 of an IPv6 one: one customer has at least that many.
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+/// Since when a client owes us something or we owe it an answer, while HTTP runs; read by a watchdog.
 #[derive(Debug, Default)]
 pub struct Unanswered {
-    since: Cell<Option<Instant>>,
+    asked: Cell<Option<Instant>>,
+    stuck: Cell<Option<Instant>>,
 }
 
 impl Unanswered {
-    /// Returns when the first byte came that no byte of an answer followed yet.
+    /// Returns when the first byte came that no byte of an answer followed yet, or when the client stopped taking what it asked
+    /// for, whichever was earlier.
     pub fn since(&self) -> Option<Instant> {
-        self.since.get()
+        match (self.asked.get(), self.stuck.get()) {
+            (Some(asked), Some(stuck)) => Some(asked.min(stuck)),
+            (asked, stuck) => asked.or(stuck),
+        }
+    }
+
+    fn reset(&self) {
+        self.asked.set(None);
+        self.stuck.set(None);
+    }
+
+    fn is_stuck(&self) {
+        if self.stuck.get().is_none() {
+            self.stuck.set(Some(Instant::now()));
+        }
     }
 }
 
@@ -111,13 +170,17 @@ impl Socket {
     /// Ends [`Self::watch`]: the stream is no HTTP any more.
     pub fn unwatch(&mut self) {
         if let Some(watched) = self.watched.take() {
-            watched.since.set(None);
+            watched.reset();
         }
     }
 
-    fn answered(&self) {
-        if let Some(watched) = &self.watched {
-            watched.since.set(None);
+    /// Notes what became of a write: bytes that the kernel took are an answer, none are a client that doesn't read.
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        let Some(watched) = &self.watched else { return };
+        match written {
+            Poll::Ready(Ok(1..)) => watched.reset(),
+            Poll::Ready(_) => {}
+            Poll::Pending => watched.is_stuck(),
         }
     }
 
@@ -146,9 +209,9 @@ impl AsyncRead for Socket {
         };
         if let Some(watched) = &self.watched
             && buf.filled().len() > before
-            && watched.since.get().is_none()
+            && watched.asked.get().is_none()
         {
-            watched.since.set(Some(Instant::now()));
+            watched.asked.set(Some(Instant::now()));
         }
         polled
     }
@@ -156,11 +219,12 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.answered();
-        match &mut self.io {
+        let written = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
             Io::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        }
+        };
+        self.wrote(&written);
+        written
     }
 
     fn poll_write_vectored(
@@ -168,11 +232,12 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.answered();
-        match &mut self.io {
+        let written = match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Io::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        }
+        };
+        self.wrote(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -182,7 +247,14 @@ impl AsyncWrite for Socket {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Io::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Io::Tls(stream) => {
+                let flushed = Pin::new(stream).poll_flush(cx);
+                // TLS takes bytes that the kernel doesn't: only the flush shows that the client reads nothing.
+                if let (Poll::Pending, Some(watched)) = (&flushed, &self.watched) {
+                    watched.is_stuck();
+                }
+                flushed
+            }
         }
     }
 

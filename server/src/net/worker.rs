@@ -29,8 +29,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A client may take this long to hang up after our last byte.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A request, its body and its handler must not go on for longer than this without a byte of the answer. The head of the first request
-/// has its own limit; actix-http has none for later ones on the same connection.
+/// A request, its body and its handler must not go on for longer than this without a byte of the answer, nor may a client leave its
+/// answer unread for longer. The head of the first request has its own limit; actix-http has none for later ones on the same
+/// connection, and none for writing.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a worker tells the caller's factories about itself.
@@ -194,6 +195,33 @@ mod tests {
     };
 
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_reads_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::plain(listener.accept().await.unwrap().0, None);
+        let unanswered = socket.watch();
+        client.write_all(b"GET ").await.unwrap();
+        socket.read_exact(&mut [0; 4]).await.unwrap();
+        let answer = vec![b'x'; 64 << 20];
+        {
+            let mut write = std::pin::pin!(socket.write_all(&answer));
+            assert!(tokio::time::timeout(Duration::from_millis(200), &mut write).await.is_err());
+            assert!(unanswered.since().is_some(), "a part was taken, then nothing more");
+            // A client that begins to read again has its time anew.
+            let stuck = unanswered.since();
+            let mut part = vec![0; 8 << 20];
+            tokio::select! {
+                read = client.read_exact(&mut part) => drop(read.unwrap()),
+                _ = &mut write => panic!("there is more than that"),
+            }
+            assert!(tokio::time::timeout(Duration::from_millis(200), &mut write).await.is_err());
+            assert!(unanswered.since() > stuck);
+        }
+        tokio::time::pause();
+        watch(&unanswered).await;
+    }
 
     #[tokio::test]
     async fn a_request_without_an_answer_is_noticed_and_one_with_isnt() {

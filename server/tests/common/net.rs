@@ -20,7 +20,7 @@ use chinwag::{
 
 /// Settings for a test: one worker, few places, no proxies.
 pub fn settings() -> NetSettings {
-    NetSettings { max_connections: 100, tls: None, trusted_proxies: Arc::new([]) }
+    NetSettings { max_connections: 100, max_connections_per_address: 100, tls: None, trusted_proxies: Arc::new([]) }
 }
 
 /// An actor of actix-web-actors, behind the application.
