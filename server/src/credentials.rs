@@ -32,7 +32,8 @@ impl SessionCredentials {
     }
 }
 
-fn identity(proven: tokens::Identity) -> Identity {
+/// Returns an access token's identity as sessions know it.
+pub fn identity(proven: tokens::Identity) -> Identity {
     Identity {
         user: proven.user,
         name: proven.name,

@@ -16,8 +16,9 @@ use chinwag_schema::wire::{Dialect, native::SUBPROTOCOL};
 use tokio::time::Instant;
 
 use crate::{
-    auth::Accounts,
+    auth::{Accounts, tokens},
     config::Config,
+    credentials,
     http::ClientAddr,
     net::ListenerKind,
     ops,
@@ -79,9 +80,9 @@ fn decide(state: &GateState, stats: &Rc<OutboxStats>, request: &UpgradeRequest) 
         refusal.retry_after_s = Some(wait.as_s());
         return Decision::Refuse(refusal);
     }
-    let identity = match dialect {
-        Dialect::Messenger | Dialect::Presence => match identity_of(state, request) {
-            Some(identity) => Some(identity),
+    let proven = match dialect {
+        Dialect::Messenger | Dialect::Presence => match proven_by(state, request) {
+            Some(proven) => Some(proven),
             None => {
                 let refusal = Refusal {
                     status: StatusCode::UNAUTHORIZED,
@@ -102,12 +103,16 @@ fn decide(state: &GateState, stats: &Rc<OutboxStats>, request: &UpgradeRequest) 
         node: state.node.clone(),
         dialect,
         deflate: request.deflate,
-        address: client.ip().to_string().into(),
-        identity,
+        address: client.told().to_string().into(),
+        identity: None,
         stats: stats.clone(),
         place,
     };
-    let open = Box::new(move || SessionSocket::open(settings));
+    let accounts = state.accounts.clone();
+    let open = Box::new(move || {
+        let identity = proven.and_then(|proven| still_proven(&accounts, proven));
+        SessionSocket::open(SocketSettings { identity, ..settings })
+    });
     Decision::Accept(Accept { subprotocol, limits: WsLimits::CHAT, open })
 }
 
@@ -136,19 +141,27 @@ fn bearer(request: &UpgradeRequest) -> Option<&str> {
 
 fn offers(request: &UpgradeRequest, subprotocol: &str) -> bool {
     let offered = request.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL);
-    offered.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|one| one.trim() == subprotocol)
+    offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|one| one.trim() == subprotocol)
 }
 
 /// Finds and checks the token of the messenger dialect: `Authorization: Bearer`, or `authToken` in the query.
-fn identity_of(state: &GateState, request: &UpgradeRequest) -> Option<Identity> {
-    let authenticator = state.node.authenticator();
+fn proven_by(state: &GateState, request: &UpgradeRequest) -> Option<tokens::Identity> {
     match bearer(request) {
-        Some(token) => authenticator.verify(token).ok(),
+        Some(token) => state.accounts.verify_token(token).ok(),
         None => {
             let in_query = actix_web::web::Query::<HashMap<String, String>>::from_query(request.query()).ok()?;
-            authenticator.verify(in_query.get("authToken")?).ok()
+            state.accounts.verify_token(in_query.get("authToken")?).ok()
         }
     }
+}
+
+/// Returns the identity if its token still counts. A client that takes its time to read the handshake's answer decides when its
+/// socket opens: a token that was revoked meanwhile must not open it, for the revocation found no socket to close.
+fn still_proven(accounts: &Accounts, proven: tokens::Identity) -> Option<Identity> {
+    accounts.still_valid(&proven).then(|| credentials::identity(proven))
 }
 
 /// How many sockets each address has. Loopback isn't counted: it is this machine's owner, or a proxy without forwarding headers.
@@ -216,6 +229,16 @@ mod tests {
         for (listener, path, dialect) in cases {
             assert_eq!(dialect_of(listener, path), dialect, "{listener:?} {path}");
         }
+    }
+
+    #[actix_rt::test]
+    async fn a_token_that_was_revoked_while_the_socket_opened_opens_none() {
+        let fixture = crate::auth::service::testing::Fixture::new().await;
+        fixture.register("ann", "secret1").await;
+        let proven = fixture.login("ann", "secret1").await.unwrap().identity;
+        assert_eq!(still_proven(&fixture.accounts, proven.clone()).map(|identity| identity.user), Some(proven.user));
+        fixture.accounts.logout(&proven).await.unwrap();
+        assert_eq!(still_proven(&fixture.accounts, proven), None);
     }
 
     #[test]

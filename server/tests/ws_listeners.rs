@@ -39,6 +39,11 @@ fn trusted_proxies_name_the_client() {
     client.send(upgrade_request("/peer", "").as_bytes());
     assert!(client.read_head().contains("401"));
     assert!(String::from_utf8(client.read_to_end()).unwrap().contains("203.0.113.9"));
+    // A visitor that the proxy calls loopback is somebody unknown, not this machine's owner.
+    let mut client = Client::connect(server);
+    client.send(&[&proxy_header([127, 0, 0, 1])[..], REQUEST].concat());
+    assert!(client.read_head().contains("200"));
+    assert_eq!(client.read_to_end(), b":: http");
     // A proxy that sends no header is believed as itself.
     let mut client = Client::connect(server);
     client.send(REQUEST);

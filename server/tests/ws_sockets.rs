@@ -64,6 +64,28 @@ fn a_message_right_behind_the_handshake_is_not_lost() {
 }
 
 #[test]
+fn requests_before_the_handshake_get_their_answers_first() {
+    let before = "GET /peer HTTP/1.1\r\nHost: x\r\n\r\n";
+    for path in ["/chat", "/peer", "/nothing/here"] {
+        let mut client = Client::connect(*SERVER);
+        client.send(format!("{before}{before}{}", upgrade_request(path, "")).as_bytes());
+        for _ in 0..2 {
+            let head = client.read_head();
+            assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+            let mut body = [0; 14];
+            std::io::Read::read_exact(&mut client.stream, &mut body).unwrap();
+            assert_eq!(&body, b"127.0.0.1 http");
+        }
+        let head = client.read_head();
+        assert!(!head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        if path == "/chat" {
+            client.send(&client_frame(0x81, b"hello"));
+            assert_eq!(client.read_frame(), (0x81, b"hello".to_vec()));
+        }
+    }
+}
+
+#[test]
 fn oversized_messages_are_refused_with_1009() {
     let (mut client, _) = Client::open(*SERVER, "/chat", "");
     client.send(&client_frame(0x82, &vec![0; MESSAGE_MAX_BYTES]));
@@ -144,6 +166,21 @@ fn refused_upgrades_get_an_http_status() {
     }
     let (_, body) = status_of(&upgrade_request("/origin", "Origin: http://evil.example\r\n"));
     assert_eq!(body, r#"{"error":{"code":"forbidden","message":"foreign origin"}}"#);
+}
+
+#[test]
+fn a_page_whose_name_was_rebound_to_this_machine_is_foreign() {
+    let page = |host: &str, headers: &str| {
+        let headers = format!("Origin: http://{host}\r\n{headers}");
+        let request = upgrade_request("/origin", &headers).replace("Host: localhost", &format!("Host: {host}"));
+        status_of(&request).0
+    };
+    assert!(page("rebound.example:3000", "").contains("403"));
+    // 404: it went past the gate.
+    assert!(page("localhost:3000", "").contains("404"));
+    assert!(page("127.0.0.1:3000", "").contains("404"));
+    let proxied = page("chat.example", "X-Forwarded-For: 203.0.113.9\r\n");
+    assert!(proxied.contains("404"), "behind a proxy names are usual: {proxied}");
 }
 
 #[test]

@@ -2,11 +2,15 @@
 //!
 //! Forwarding headers (`Forwarded`, RFC 7239; `X-Forwarded-For`) are believed from trusted proxies only, read from the right, and
 //! stop at the first address that isn't one. A request that carries any never counts as loopback, trusted or not: a proxy on this machine
-//! must not lend its visitors the rights of the machine's owner.
+//! must not lend its visitors the rights of the machine's owner. Nor does one that names another host: a browser of this machine sends
+//! such requests for a page whose DNS name was made to mean 127.0.0.1 (DNS rebinding), and may read the answers.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use actix_web::{HttpRequest, http::header::HeaderMap};
+use actix_web::{
+    HttpRequest,
+    http::header::{self, HeaderMap},
+};
 use ipnet::IpNet;
 
 /// Headers that only a proxy sends.
@@ -40,18 +44,15 @@ impl ClientAddr {
 
     /// Finds the client behind a request. `peer` is who connected, or whom a believed PROXY header named.
     pub fn find(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Self {
-        let forwarded = FORWARDING.iter().any(|name| headers.contains_key(*name));
-        let mut ip = peer.to_canonical();
-        let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(&ip));
-        for hop in hops(headers).into_iter().take(HOPS_MAX) {
-            if !is_trusted(ip) {
-                break;
-            }
-            // Something a trusted proxy couldn't name (`unknown`, `_hidden`): the proxy itself is the best we know.
-            let Some(hop) = hop else { break };
-            ip = hop.to_canonical();
-        }
-        Self { ip, loopback: ip.is_loopback() && !forwarded }
+        let peer = peer.to_canonical();
+        let told = |name: &str| headers.contains_key(name).then(|| look_through(peer, hops(headers, name), trusted));
+        let ip = match (told("forwarded"), told("x-forwarded-for")) {
+            // A proxy that writes one of them hands on what the client wrote into the other: when they differ, either may be the lie.
+            (Some(forwarded), Some(x_forwarded_for)) if forwarded != x_forwarded_for => peer,
+            (Some(ip), _) | (None, Some(ip)) => ip,
+            (None, None) => peer,
+        };
+        Self { ip, loopback: ip.is_loopback() && !is_forwarded(headers) && names_this_machine(headers) }
     }
 
     /// Finds the client behind an HTTP request.
@@ -71,6 +72,12 @@ impl ClientAddr {
         self.loopback
     }
 
+    /// Returns the address for whoever has no request to look at: [`Self::direct`] makes no more of it than this is. A loopback
+    /// address that isn't this machine's owner is told as the unspecified one.
+    pub fn told(self) -> IpAddr {
+        if self.ip.is_loopback() && !self.loopback { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { self.ip }
+    }
+
     /// Returns what rates count by: an IPv4 address, or the /64 of an IPv6 one (one customer has at least that many).
     pub fn network(self) -> IpAddr {
         match self.ip {
@@ -80,10 +87,37 @@ impl ClientAddr {
     }
 }
 
-/// Returns the chain of addresses that proxies wrote down, nearest first; `None` for an unreadable one. With both headers, the
-/// standard one counts.
-fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let name = if headers.contains_key("forwarded") { "forwarded" } else { "x-forwarded-for" };
+/// Says whether a proxy handed the request on.
+pub fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDING.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Says whether the request was sent to an address or to `localhost`, not to a name that somebody's DNS could point here. Without
+/// `Host` (HTTP/1.0) no browser sent it.
+pub fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else { return true };
+    let Ok(host) = host.to_str() else { return false };
+    let host = host.trim();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_end_matches('.').to_ascii_lowercase();
+    node(host).is_some() || name == "localhost" || name.ends_with(".localhost")
+}
+
+/// Follows a chain of proxies from `peer` to the first address that isn't a trusted one.
+fn look_through(peer: IpAddr, hops: Vec<Option<IpAddr>>, trusted: &[IpNet]) -> IpAddr {
+    let mut ip = peer;
+    for hop in hops.into_iter().take(HOPS_MAX) {
+        if !trusted.iter().any(|network| network.contains(&ip)) {
+            break;
+        }
+        // Something a trusted proxy couldn't name (`unknown`, `_hidden`): the proxy itself is the best we know.
+        let Some(hop) = hop else { break };
+        ip = hop.to_canonical();
+    }
+    ip
+}
+
+/// Returns the chain of addresses that proxies wrote into this header, nearest first; `None` for an unreadable one.
+fn hops(headers: &HeaderMap, name: &str) -> Vec<Option<IpAddr>> {
     let mut hops = Vec::new();
     for value in headers.get_all(name) {
         match value.to_str() {
@@ -156,6 +190,45 @@ mod tests {
         assert_eq!(find(&[("forwarded", "for=192.0.2.60;proto=http;by=203.0.113.43")]).0, "192.0.2.60");
         assert_eq!(find(&[("forwarded", "For=\"[2001:db8::17]:4711\"")]).0, "2001:db8::17");
         assert_eq!(find(&[("forwarded", "for=unknown"), ("x-forwarded-for", "6.6.6.6")]).0, "127.0.0.1");
+    }
+
+    #[test]
+    fn a_header_that_the_proxy_only_hands_on_is_not_believed() {
+        let find = |headers: &[(&str, &str)]| client("127.0.0.1", headers, &["127.0.0.1/32"]);
+        // nginx, HAProxy and most others write the one and leave the client's other as it is.
+        let lie = find(&[("forwarded", "for=6.6.6.6"), ("x-forwarded-for", "198.51.100.7")]);
+        assert_eq!(lie, ("127.0.0.1".into(), false));
+        let lie = find(&[("forwarded", "for=198.51.100.7"), ("x-forwarded-for", "6.6.6.6")]);
+        assert_eq!(lie, ("127.0.0.1".into(), false));
+        let both = find(&[("forwarded", "for=198.51.100.7"), ("x-forwarded-for", "198.51.100.7")]);
+        assert_eq!(both.0, "198.51.100.7");
+    }
+
+    #[test]
+    fn a_request_that_names_another_host_is_not_loopback() {
+        let local = |host: &str| client("127.0.0.1", &[("host", host)], &[]).1;
+        for host in
+            ["localhost:9600", "LOCALHOST", "app.localhost:1", "127.0.0.1:9600", "127.0.0.1", "[::1]:9600", "[::1]"]
+        {
+            assert!(local(host), "{host}");
+        }
+        for host in ["rebound.example:9600", "localhost.evil.example", "127.0.0.1.evil.example:9600", "evil", ""] {
+            assert!(!local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn loopback_that_is_not_the_owner_stays_so_when_told() {
+        let find = |headers: &[(&str, &str)]| {
+            let mut request = TestRequest::default().peer_addr("127.0.0.1:1".parse().unwrap());
+            for &header in headers {
+                request = request.append_header(header);
+            }
+            ClientAddr::direct(ClientAddr::of(&request.to_http_request(), &[]).told()).is_loopback()
+        };
+        assert!(find(&[]));
+        assert!(!find(&[("x-forwarded-for", "203.0.113.9")]));
+        assert!(!find(&[("host", "rebound.example")]));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
 use ipnet::IpNet;
@@ -44,11 +44,13 @@ pub async fn client_address(stream: &mut TcpStream, peer: SocketAddr) -> io::Res
         // The proxy's own health check.
         return Ok(peer);
     }
-    match header.addresses {
-        Addresses::IPv4(v4) => Ok((v4.source_address, v4.source_port).into()),
-        Addresses::IPv6(v6) => Ok((v6.source_address, v6.source_port).into()),
-        Addresses::Unspecified | Addresses::Unix(_) => Ok(peer),
-    }
+    let named: SocketAddr = match header.addresses {
+        Addresses::IPv4(v4) => (v4.source_address, v4.source_port).into(),
+        Addresses::IPv6(v6) => (v6.source_address, v6.source_port).into(),
+        Addresses::Unspecified | Addresses::Unix(_) => peer,
+    };
+    // Whoever comes through a proxy isn't this machine's owner, whatever the proxy calls it: loopback is the proxy's own there.
+    if named.ip().to_canonical().is_loopback() { Ok((Ipv6Addr::UNSPECIFIED, named.port()).into()) } else { Ok(named) }
 }
 
 fn invalid(reason: &str) -> io::Error {

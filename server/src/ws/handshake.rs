@@ -74,15 +74,25 @@ pub fn offers_subprotocol(headers: &HeaderMap, name: &str) -> bool {
     list(headers, header::SEC_WEBSOCKET_PROTOCOL).any(|offered| offered == name)
 }
 
-/// Says whether a browser page may connect: no `Origin` (not a browser), the host of the request itself, or a configured origin
-/// such as `https://chat.example`.
-pub fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+/// Whether pages of the host that the request names may connect without being configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SameHost {
+    Allowed,
+    Refused,
+}
+
+/// Says whether a browser page may connect: no `Origin` (not a browser), a configured origin such as `https://chat.example`, or the
+/// host of the request itself.
+pub fn origin_allowed(headers: &HeaderMap, allowed: &[String], same_host: SameHost) -> bool {
     if !headers.contains_key(header::ORIGIN) {
         return true;
     }
     let Some(origin) = single(headers, &header::ORIGIN) else { return false };
     if allowed.iter().any(|one| one.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
         return true;
+    }
+    if same_host == SameHost::Refused {
+        return false;
     }
     let Some((scheme, authority)) = origin.split_once("://") else { return false };
     let Some(host) = single(headers, &header::HOST) else { return false };
@@ -252,9 +262,10 @@ mod tests {
     #[test]
     fn foreign_origins_need_to_be_configured() {
         let allowed = ["https://chat.example".to_owned()];
-        let from =
-            |origin: &str| origin_allowed(&headers(&[("host", "here.example:3000"), ("origin", origin)]), &allowed);
-        assert!(origin_allowed(&headers(&[("host", "here.example")]), &[]));
+        let from = |origin: &str| {
+            origin_allowed(&headers(&[("host", "here.example:3000"), ("origin", origin)]), &allowed, SameHost::Allowed)
+        };
+        assert!(origin_allowed(&headers(&[("host", "here.example")]), &[], SameHost::Allowed));
         assert!(from("http://here.example:3000"));
         assert!(from("https://chat.example"));
         for foreign in
@@ -263,7 +274,9 @@ mod tests {
             assert!(!from(foreign), "{foreign}");
         }
         let default = headers(&[("host", "here.example"), ("origin", "https://here.example:443")]);
-        assert!(origin_allowed(&default, &[]));
+        assert!(origin_allowed(&default, &[], SameHost::Allowed));
+        assert!(!origin_allowed(&default, &[], SameHost::Refused));
+        assert!(origin_allowed(&default, &["https://here.example:443".to_owned()], SameHost::Refused));
     }
 
     #[test]

@@ -15,9 +15,12 @@ use super::{
     connection::Connection,
     decoder::WsLimits,
     endpoint::Endpoint,
-    handshake::{self, DEFLATE_ANSWER},
+    handshake::{self, DEFLATE_ANSWER, SameHost},
 };
-use crate::net::{ListenerKind, Socket};
+use crate::{
+    http::client_addr,
+    net::{ListenerKind, Socket},
+};
 
 /// How long the gate may think, and how long writing the answer may take.
 const DECISION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,9 +52,15 @@ impl UpgradeRequest {
         self.uri.query().unwrap_or_default()
     }
 
-    /// Says whether a browser page of this request's origin may connect ([`handshake::origin_allowed`]).
+    /// Says whether a browser page of this request's origin may connect ([`handshake::origin_allowed`]). A page that reaches this
+    /// machine's own address by a name came here by DNS rebinding, unless a proxy says that it is in between: its host isn't ours.
     pub fn origin_allowed(&self, allowed: &[String]) -> bool {
-        handshake::origin_allowed(&self.headers, allowed)
+        let local = self.peer.ip().to_canonical().is_loopback() && !client_addr::is_forwarded(&self.headers);
+        let same_host = match local && !client_addr::names_this_machine(&self.headers) {
+            true => SameHost::Refused,
+            false => SameHost::Allowed,
+        };
+        handshake::origin_allowed(&self.headers, allowed, same_host)
     }
 }
 
@@ -111,6 +120,13 @@ pub async fn upgrade(
     let parts = framed.into_parts();
     let (mut socket, early) = (parts.io, parts.read_buf);
     socket.unwatch();
+    // Answers to requests that came before this one in the same segment: without them ours would be taken for the first of theirs.
+    if !parts.write_buf.is_empty() {
+        match tokio::time::timeout(DECISION_TIMEOUT, socket.write_all(&parts.write_buf)).await {
+            Ok(Ok(())) => {}
+            _ => return,
+        }
+    }
     let checked = handshake::check(request.method(), request.headers());
     let handshake = match checked {
         Ok(handshake) => handshake,
