@@ -27,7 +27,8 @@ use crate::{
     http::{HttpState, stats::RequestStats},
     jobs,
     net::{self, Bound, ListenerKind, Net, NetSettings, tls},
-    ops, shutdown,
+    ops,
+    shutdown::{self, Signals},
     ws::heartbeat,
 };
 
@@ -40,8 +41,10 @@ pub mod exit {
     pub const REFUSED: u8 = 5;
 }
 
-/// Connections of all listeners together: below the usual limit of open files.
+/// Connections of all listeners together, if the limit of open files allows so many.
 const CONNECTIONS_MAX: usize = 1_000_000;
+/// Open files that connections leave to the store, the listeners and the runtime: without them it couldn't even write.
+const FILES_KEPT: usize = 128;
 
 /// Why the program ends, with its exit code.
 pub struct Failure {
@@ -106,13 +109,19 @@ pub fn serve(loaded: Loaded) -> ExitCode {
 
 async fn run(config: Arc<Config>) -> Result<(), Failure> {
     let store = Store::open(&config.data)?;
+    // Of an earlier start: nobody may take its addresses for ours.
+    remove_ports(&config.data).map_err(|error| Failure::new(exit::DATA, error))?;
+    // Watched before anyone can know that we run: from then on a signal drains.
+    let mut signals = Signals::watch().context("signals can't be watched")?;
     let keys = Keys::load(&config.secret).map_err(|error| Failure::new(exit::DATA, error))?;
     if let Some(path) = &keys.made {
         eprintln!("chinwag: made a signing secret in {} (mode 0600); keep it, tokens depend on it", path.display());
     }
     let bound = bind_all(&config)?;
     let tls = match &config.tls {
-        Some(files) => Some(tls::server_config(&files.cert, &files.key).map_err(|error| Failure::new(exit::USAGE, error))?),
+        Some(files) => {
+            Some(tls::server_config(&files.cert, &files.key).map_err(|error| Failure::new(exit::USAGE, error))?)
+        }
         None => None,
     };
 
@@ -146,14 +155,15 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     node.set_authenticator(Arc::new(SessionCredentials::new(accounts.clone())));
 
     let outboxes: Vec<_> = arbiters.iter().map(|_| Arc::<OutboxTotals>::default()).collect();
-    let facts = Arc::new(NodeFacts { node: node.clone(), outboxes: outboxes.clone() });
+    let facts = Arc::new(NodeFacts { node: node.clone(), accounts: accounts.clone(), outboxes: outboxes.clone() });
     let handle = start_net(&config, bound, arbiters, tls, &node, &accounts, &facts, outboxes)?;
     jobs::start(&config, &node, &accounts, store.messages.clone());
 
     write_ports(&config.data, handle.addresses()).map_err(|error| Failure::new(exit::DATA, error))?;
     announce(&config, handle.addresses());
-    shutdown::wait_for_signal().await.context("signals can't be watched")?;
-    shutdown::drain(&config, &node, &handle).await;
+    let signal = signals.next().await;
+    tracing::info!(signal, "draining; a second signal closes at once");
+    shutdown::drain(&config, &node, &handle, &mut signals).await;
     handle.stop();
     store.database.close().await.context("the store can't be closed")?;
     Ok(())
@@ -185,8 +195,12 @@ fn start_net(
         config: config.clone(),
         addresses: Arc::default(),
     });
+    let max_connections = max_connections();
+    tracing::info!(max_connections, "connections beyond this, of all listeners together, are dropped");
     let settings = NetSettings {
-        max_connections: CONNECTIONS_MAX,
+        max_connections,
+        // A browser opens some besides its socket.
+        max_connections_per_address: config.max_sockets_per_address.saturating_mul(2),
         tls,
         trusted_proxies: config.trusted_proxies.clone().into(),
     };
@@ -250,6 +264,29 @@ fn bind_all(config: &Config) -> Result<Vec<Bound>, Failure> {
 
 type Address = (ListenerKind, std::net::SocketAddr);
 
+/// Returns how many connections the limit of open files (`ulimit -n`) allows.
+fn max_connections() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let files = open_files_max(&limits).unwrap_or(usize::MAX);
+    CONNECTIONS_MAX.min(files.saturating_sub(FILES_KEPT).max(1))
+}
+
+/// Reads the soft limit of open files; `None` when there is none or it isn't told.
+fn open_files_max(limits: &str) -> Option<usize> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn remove_ports(data: &Path) -> anyhow::Result<()> {
+    let path = data.join("ports.json");
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("can't remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Writes the bound addresses to `ports.json`, whole or not at all.
 fn write_ports(data: &Path, addresses: &[Address]) -> anyhow::Result<()> {
     let of = |wanted: ListenerKind| -> Vec<String> {
@@ -281,4 +318,20 @@ fn announce(config: &Config, addresses: &[Address]) {
     let line = format!("chinwag {} is ready: {}{limits}", env!("CARGO_PKG_VERSION"), parts.join(", "));
     // A closed standard output is no reason to stop serving.
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_is_read() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
+                      Max processes             127227               127227               processes \n\
+                      Max open files            1024                 524288               files     \n";
+        assert_eq!(open_files_max(limits), Some(1024));
+        assert_eq!(open_files_max(&limits.replace("1024 ", "unlimited ")), None);
+        assert_eq!(open_files_max(""), None);
+        assert!(max_connections() >= 1);
+    }
 }

@@ -16,6 +16,7 @@ use chinwag_actors::{
 };
 
 use crate::{
+    auth::Accounts,
     http::{Facts, HealthFacts, RoomFacts, ServiceState, Serving},
     ops::prometheus,
 };
@@ -55,6 +56,7 @@ impl OutboxTotals {
 /// The facts of a node.
 pub struct NodeFacts {
     pub node: Arc<Node>,
+    pub accounts: Arc<Accounts>,
     pub outboxes: Vec<Arc<OutboxTotals>>,
 }
 
@@ -71,7 +73,7 @@ impl HealthFacts for NodeFacts {
         let node = &self.node;
         let now_ms = node.runtime.unix_ms();
         let sum = |counters: &[AtomicU64]| counters.iter().map(|counter| counter.load(Relaxed)).sum();
-        let rooms = node.board.list(usize::MAX, now_ms);
+        let (active, listeners) = node.board.totals(now_ms);
         let (messages, accounts) = (service(&node.message_breaker), service(&node.account_breaker));
         let database = if messages == ServiceState::Healthy { accounts } else { messages };
         Facts {
@@ -79,10 +81,7 @@ impl HealthFacts for NodeFacts {
             uptime: Duration::from_millis(u64::try_from(now_ms - node.started_at_ms).unwrap_or(0)),
             sockets: sum(&node.counters.sockets),
             authenticated: node.counters.authenticated.load(Relaxed),
-            rooms: RoomFacts {
-                active: rooms.len() as u64,
-                listeners: rooms.iter().map(|room| room.users).sum(),
-            },
+            rooms: RoomFacts { active: active as u64, listeners },
             database,
             redis: ServiceState::NotUsed,
             memory_bytes: resident_bytes(),

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actix_rt::signal::unix::{SignalKind, signal};
+use actix_rt::signal::unix::{Signal, SignalKind, signal};
 use chinwag_actors::engine::Node;
 use chinwag_schema::{
     error::CloseCode,
@@ -18,18 +18,33 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// How long closing handshakes may take at the end.
 const LAST_CLOSES: Duration = Duration::from_secs(2);
 
-/// Waits for SIGTERM or SIGINT.
-pub async fn wait_for_signal() -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-    }
-    Ok(())
+/// The signals that stop the program. While this is watched they don't kill it.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
 }
 
-/// Drains: native clients are told to reconnect at times spread over the drain window, then everyone is closed with 1001.
-pub async fn drain(config: &Config, node: &Arc<Node>, net: &NetHandle) {
+impl Signals {
+    /// Begins to watch.
+    ///
+    /// # Errors
+    /// When the system doesn't let us.
+    pub fn watch() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for SIGTERM or SIGINT and returns its name.
+    pub async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Drains: native clients are told to reconnect at times spread over the drain window, then everyone is closed with 1001. Another
+/// signal ends the window: whoever sends it doesn't want to wait.
+pub async fn drain(config: &Config, node: &Arc<Node>, net: &NetHandle, signals: &mut Signals) {
     node.begin_drain();
     net.stop_accepting();
     let window = config.drain_window;
@@ -39,7 +54,13 @@ pub async fn drain(config: &Config, node: &Arc<Node>, net: &NetHandle) {
     }
     let until = Instant::now() + window;
     while sockets(node) > 0 && Instant::now() < until {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            signal = signals.next() => {
+                tracing::info!(signal, "a second signal: closing the sockets that are left");
+                break;
+            }
+        }
     }
     for index in 0..net.arbiters().len() {
         let node_there = node.clone();

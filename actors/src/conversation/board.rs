@@ -87,6 +87,13 @@ impl RoomBoard {
         self.rooms().values().filter(|room| self.active(room, now_ms)).count()
     }
 
+    /// Counts the active rooms and the listeners in them. Anyone may ask: makes no list.
+    pub fn totals(&self, now_ms: i64) -> (usize, u64) {
+        let rooms = self.rooms();
+        let active = rooms.values().filter(|room| self.active(room, now_ms));
+        active.fold((0, 0), |(rooms, users), room| (rooms + 1, users + room.users.load(Relaxed)))
+    }
+
     fn active(&self, room: &RoomNumbers, now_ms: i64) -> bool {
         room.users.load(Relaxed) > 0 || now_ms - room.last_active_ms.load(Relaxed) < self.grace_ms
     }
@@ -129,6 +136,7 @@ mod tests {
         assert_eq!(names(5000), [8, 12, 4, 16]);
         assert_eq!(names(5500), [8, 12, 4]);
         assert_eq!(board.list(1, 5000).len(), 1);
+        assert_eq!((board.totals(5000), board.totals(5500)), ((4, 5), (3, 5)));
         assert_eq!(board.created_by(UserId(1), 5000), 4);
     }
 }

@@ -15,8 +15,7 @@ use prometheus::{
 
 use crate::facts::{NodeFacts, OutboxTotals, resident_bytes};
 
-const DIALECTS: [Dialect; Dialect::COUNT] =
-    [Dialect::Native, Dialect::Rooms, Dialect::Messenger, Dialect::Presence];
+const DIALECTS: [Dialect; Dialect::COUNT] = [Dialect::Native, Dialect::Rooms, Dialect::Messenger, Dialect::Presence];
 
 /// Writes all metrics.
 pub fn text(facts: &NodeFacts) -> String {
@@ -25,6 +24,7 @@ pub fn text(facts: &NodeFacts) -> String {
     sockets(facts, &mut families);
     outboxes(facts, &mut families);
     storage(facts, &mut families);
+    auth(facts, &mut families);
     node(facts, &mut families);
     let mut text = String::new();
     match TextEncoder::new().encode_utf8(&families.0, &mut text) {
@@ -171,12 +171,7 @@ fn sockets(facts: &NodeFacts, families: &mut Families) {
             .collect::<Vec<_>>()
     };
     families.add("sockets", "Open sockets.", MetricType::GAUGE, by_dialect(&counters.sockets, gauge));
-    families.add(
-        "sockets_opened_total",
-        "Sockets opened.",
-        MetricType::COUNTER,
-        by_dialect(&counters.opened, counter),
-    );
+    families.add("sockets_opened_total", "Sockets opened.", MetricType::COUNTER, by_dialect(&counters.opened, counter));
     let authenticated = counters.authenticated.load(Relaxed);
     families.gauge("sockets_authenticated", "Open sockets that said who they are.", authenticated as f64);
     families.gauge("users_online", "Distinct users with sockets here.", counters.users.load(Relaxed) as f64);
@@ -206,7 +201,11 @@ fn outboxes(facts: &NodeFacts, families: &mut Families) {
     families.counter("outbox_sheds_total", "Ephemeral frames dropped for slow readers.", sum(|totals| &totals.sheds));
     families.counter("outbox_gaps_total", "Gaps made for slow readers.", sum(|totals| &totals.gaps));
     families.counter("outbox_gapped_events_total", "Events that gaps stand for.", sum(|totals| &totals.gapped_events));
-    families.counter("outbox_slow_closes_total", "Sockets closed for reading too slowly.", sum(|totals| &totals.slow_closes));
+    families.counter(
+        "outbox_slow_closes_total",
+        "Sockets closed for reading too slowly.",
+        sum(|totals| &totals.slow_closes),
+    );
 }
 
 fn storage(facts: &NodeFacts, families: &mut Families) {
@@ -220,9 +219,10 @@ fn storage(facts: &NodeFacts, families: &mut Families) {
     });
     families.add("storage_seconds", "Time of storage calls.", MetricType::HISTOGRAM, calls.collect());
     let failures = stores.iter().flat_map(|(store, snapshot): &(&str, StorageSnapshot)| {
-        snapshot.failures.iter().map(|(operation, &count)| {
-            counter(&[("store", *store), ("operation", operation)], count as f64)
-        })
+        snapshot
+            .failures
+            .iter()
+            .map(|(operation, &count)| counter(&[("store", *store), ("operation", operation)], count as f64))
     });
     families.add("storage_failures_total", "Storage calls that failed.", MetricType::COUNTER, failures.collect());
     let Kept { buckets, sum, .. } = &stores[1].1.batch;
@@ -230,15 +230,40 @@ fn storage(facts: &NodeFacts, families: &mut Families) {
         let batch = histogram(&[], &BATCH_BUCKETS, 1.0, buckets, *sum);
         families.add("storage_batch_events", "Events per durable write.", MetricType::HISTOGRAM, vec![batch]);
     }
-    let breakers = [("accounts", &node.account_breaker), ("messages", &node.message_breaker)].map(|(store, gauge_of)| {
-        let state = match gauge_of.state() {
-            BreakerState::Closed => 0.0,
-            BreakerState::HalfOpen => 1.0,
-            BreakerState::Open => 2.0,
-        };
-        gauge(&[("store", store)], state)
-    });
+    let breakers =
+        [("accounts", &node.account_breaker), ("messages", &node.message_breaker)].map(|(store, gauge_of)| {
+            let state = match gauge_of.state() {
+                BreakerState::Closed => 0.0,
+                BreakerState::HalfOpen => 1.0,
+                BreakerState::Open => 2.0,
+            };
+            gauge(&[("store", store)], state)
+        });
     families.add("breaker_state", "0 closed, 1 half open, 2 open.", MetricType::GAUGE, breakers.into());
+}
+
+fn auth(facts: &NodeFacts, families: &mut Families) {
+    let accounts = &facts.accounts;
+    let asked = accounts
+        .counts()
+        .into_iter()
+        .map(|count| counter(&[("operation", count.operation), ("outcome", count.outcome)], count.count as f64));
+    families.add(
+        "auth_total",
+        "What was asked of the accounts, and how it ended.",
+        MetricType::COUNTER,
+        asked.collect(),
+    );
+    let waiting = accounts.passwords_waiting() as f64;
+    families.gauge("passwords_waiting", "Passwords that wait to be hashed or are being hashed.", waiting);
+    let refused = accounts.throttle().refused();
+    let refused = refused.iter().map(|&(rate, count)| counter(&[("rate", rate)], count as f64));
+    families.add(
+        "throttled_total",
+        "Logins, registrations and sockets refused for the rate of an address or account.",
+        MetricType::COUNTER,
+        refused.collect(),
+    );
 }
 
 fn node(facts: &NodeFacts, families: &mut Families) {
