@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -155,6 +156,20 @@ fn read_dot_env(raw: &mut RawSettings, problems: &mut Vec<Problem>, path: &Path)
             Err(error) => return problems.push(Problem(format!("{}: {error}", path.display()))),
         }
     }
+    problems.extend(exposed_secret(raw, path));
+}
+
+/// Says what is wrong when a secret came from a file that others may read.
+fn exposed_secret(raw: &RawSettings, path: &Path) -> Option<Problem> {
+    let secret = SETTINGS.iter().filter(|setting| setting.kind == Kind::Secret).find(|setting| {
+        raw.get(setting.name).is_some_and(|found| match &found.source {
+            Source::DotEnv { path: from, .. } | Source::File { path: from, .. } => from == path,
+            _ => false,
+        })
+    })?;
+    let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
+    let place = raw.get(secret.name)?.place(secret);
+    (mode & 0o077 != 0).then(|| Problem(format!("{place}: others may read this file (mode {mode:04o}); set mode 0600")))
 }
 
 /// Returns the number of the line that sets a variable, 1-based (dotenvy doesn't tell).
@@ -202,6 +217,7 @@ fn read_file(raw: &mut RawSettings, problems: &mut Vec<Problem>, directory: &Pat
             Err(wrong) => problems.push(Problem(format!("{place}: {}: {wrong}", setting.name))),
         }
     }
+    problems.extend(exposed_secret(raw, &path));
 }
 
 fn texts(value: &DeValue<'_>, kind: Kind) -> Result<Vec<String>, String> {

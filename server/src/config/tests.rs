@@ -231,6 +231,23 @@ fn the_shown_settings_name_their_sources_mask_secrets_and_load_again() {
 }
 
 #[test]
+fn a_secret_in_a_file_that_others_may_read_is_refused() {
+    let key = crate::hex::encode(&crate::hex::random_32());
+    for (name, text) in [(".env", format!("CHINWAG_SECRET={key}\n")), ("chinwag.toml", format!("secret = \"{key}\"\n"))] {
+        let place = Place::new().file(name, &text);
+        let path = place.directory.path().join(name);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let refusal = place.refusal();
+        assert!(refusal.starts_with(&format!("{name}:1")) && refusal.contains("set mode 0600"), "{refusal}");
+        assert!(!refusal.contains(&key));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(place.config().secret, SecretSource::Given(Hidden::new(&*key)));
+    }
+    // Without a secret anybody may read the file.
+    Place::new().file(".env", "CHINWAG_GUESTS=off\n").config();
+}
+
+#[test]
 fn debug_output_hides_secrets() {
     let place = Place::new().variable("CHINWAG_SECRET", "5ecre7");
     assert!(!format!("{:?}", place.config()).contains("5ecre7"));

@@ -142,8 +142,9 @@ impl Accounts {
         self.clock.unix_ms().max(self.revocations.valid_from(user)).saturating_add(1)
     }
 
+    /// Voids in memory what the store has voided as of `from_ms`, and whatever was issued while it wrote.
     pub(super) fn end_user(&self, user: UserId, from_ms: i64, reason: RevokedReason) {
-        self.revocations.revoke_user(user, from_ms);
+        self.revocations.revoke_user(user, from_ms.max(self.revocation_time(user)));
         self.tell_revoked(|listener| listener.user_revoked(user, reason));
     }
 

@@ -170,6 +170,20 @@ async fn a_ban_ends_everything_and_lifting_it_does_not_revive_old_tokens() {
 }
 
 #[actix_rt::test]
+async fn what_was_issued_while_a_revocation_was_written_is_void_too() {
+    let (fixture, ann) = with_ann().await;
+    let session = login(&fixture).await;
+    // The store is slow: between the time noted and the commit another request gets a token.
+    let from_ms = fixture.accounts.revocation_time(ann);
+    fixture.clock.advance(std::time::Duration::from_millis(50));
+    let meanwhile = fixture.accounts.refresh(&session.refresh_token).await.unwrap();
+    fixture.store.set_password(ann, "x", from_ms).await.unwrap();
+    fixture.accounts.end_user(ann, from_ms, RevokedReason::PasswordChanged);
+    assert_eq!(fixture.accounts.verify_token(&meanwhile.access_token), Err(TokenError::Revoked));
+    assert!(fixture.accounts.refresh(&meanwhile.refresh_token).await.is_err());
+}
+
+#[actix_rt::test]
 async fn a_ban_during_a_login_wins() {
     let (fixture, _) = with_ann().await;
     let (session, banned) =
