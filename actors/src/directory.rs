@@ -2,7 +2,11 @@
 //!
 //! The port behind it ([`crate::ports::directory`]) knows the other nodes; what is kept here is this node's own truth.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use chinwag_schema::{
     error::{ClientError, CloseCode, ErrorCode},
@@ -24,6 +28,7 @@ use crate::{
     presence::PresenceMessage,
     relay::RelayMessage,
     runtime::{Behaviour, Completion, Cx, Kind, Mailbox},
+    session::authenticator::{Authenticator, TokenId},
 };
 
 /// How long a guest's name stays taken after its last socket closed.
@@ -44,7 +49,7 @@ pub struct OpenedSocket {
     pub name: Name,
     pub dialect: Dialect,
     pub guest: bool,
-    pub token_id: Option<Box<str>>,
+    pub token_id: Option<TokenId>,
     /// When its access token was issued or will expire, Unix ms.
     pub expires_at_ms: Option<i64>,
 }
@@ -110,6 +115,8 @@ pub struct DirectoryKeep {
     pub shards: Arc<ShardTable>,
     pub ids: Arc<crate::snowflake::Snowflakes>,
     pub sockets_per_user_max: usize,
+    /// Set once, before the first socket.
+    pub authenticator: Arc<OnceLock<Arc<dyn Authenticator>>>,
     pub counters: Arc<crate::engine::Counters>,
     pub here: Here,
 }
@@ -327,6 +334,13 @@ fn opened(socket: OpenedSocket, cx: &mut Cx<'_, Directory>) {
     if here.sockets.len() >= keep.sockets_per_user_max {
         close_slot(&keep.relays, slot, CloseCode::TOO_MANY_SOCKETS, "too many sockets of this user");
     }
+    if let (Some(token), Some(authenticator)) = (&token_id, keep.authenticator.get())
+        && !authenticator.still_valid(user, token)
+    {
+        // Revoked since it was verified: the revocation came by before this socket was known here.
+        close_slot(&keep.relays, slot, CloseCode::REVOKED, "credentials revoked");
+    }
+    let token_id = token_id.map(|token| token.id);
     if here.sockets.is_empty() {
         keep.counters.users.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         note_presence(keep.port.clone(), keep.node, user, true);

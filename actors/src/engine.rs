@@ -153,7 +153,7 @@ pub struct Node {
     pub created_groups: CreatedGroups,
     pub started_at_ms: i64,
     draining: AtomicBool,
-    authenticator: std::sync::OnceLock<Arc<dyn Authenticator>>,
+    authenticator: Arc<std::sync::OnceLock<Arc<dyn Authenticator>>>,
 }
 
 thread_local! {
@@ -199,6 +199,7 @@ impl Node {
         let messages = Messages::start(&runtime, last, messages, message_breaker.clone(), message_metrics.clone());
         let conversations = Arc::<Router>::default();
         let counters = Arc::<Counters>::default();
+        let authenticator = Arc::<std::sync::OnceLock<Arc<dyn Authenticator>>>::default();
 
         let keep = PresenceKeep {
             accounts: accounts.clone(),
@@ -216,6 +217,7 @@ impl Node {
             shards: shards.clone(),
             ids: ids.clone(),
             sockets_per_user_max: settings.sockets_per_user_max,
+            authenticator: authenticator.clone(),
             counters: counters.clone(),
             here: Here::default(),
         };
@@ -247,7 +249,7 @@ impl Node {
             created_groups: CreatedGroups::default(),
             started_at_ms,
             draining: AtomicBool::new(false),
-            authenticator: std::sync::OnceLock::new(),
+            authenticator,
         });
         engine.conversations.attach(&engine);
         keep_reserving(&engine, reserve_store);

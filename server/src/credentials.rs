@@ -7,7 +7,7 @@ use chinwag_actors::{
     engine::Node,
     ports::bus::To,
     server_mailbox::ServerMailboxMessage,
-    session::authenticator::{Authenticator, Identity},
+    session::authenticator::{Authenticator, Identity, TokenId},
 };
 use chinwag_schema::{
     envelope::Body,
@@ -39,7 +39,11 @@ pub fn identity(proven: tokens::Identity) -> Identity {
         name: proven.name,
         display_name: None,
         guest: false,
-        token_id: Some(proven.jti.as_ref().into()),
+        token_id: Some(TokenId {
+            id: proven.jti.as_ref().into(),
+            family: proven.family,
+            issued_at_ms: proven.issued_at_ms,
+        }),
         expires_at_ms: Some(proven.expires_at_ms),
     }
 }
@@ -52,6 +56,10 @@ fn refused() -> ClientError {
 impl Authenticator for SessionCredentials {
     fn verify(&self, token: &str) -> Result<Identity, ClientError> {
         self.accounts.verify_token(token).map(identity).map_err(|_| refused())
+    }
+
+    fn still_valid(&self, user: UserId, token: &TokenId) -> bool {
+        !self.accounts.is_revoked(user, &token.id, token.family, token.issued_at_ms)
     }
 
     fn redeem(&self, ticket: &str) -> Result<Identity, ClientError> {

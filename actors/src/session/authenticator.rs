@@ -10,10 +10,19 @@ pub struct Identity {
     pub name: Name,
     pub display_name: Option<String>,
     pub guest: bool,
-    /// The access token's id, by which a logout finds its sockets.
-    pub token_id: Option<Box<str>>,
+    /// The access token's id, by which a logout finds its sockets, and what else a revocation is compared with.
+    pub token_id: Option<TokenId>,
     /// When the token runs out, Unix ms; the socket is closed then.
     pub expires_at_ms: Option<i64>,
+}
+
+/// Names an access token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenId {
+    pub id: Box<str>,
+    /// The login that it grew from.
+    pub family: i64,
+    pub issued_at_ms: i64,
 }
 
 /// Checks credentials.
@@ -21,6 +30,9 @@ pub struct Identity {
 pub trait Authenticator: Send + Sync + 'static {
     /// Checks an access token; no store is asked.
     fn verify(&self, token: &str) -> Result<Identity, ClientError>;
+    /// Says whether a token that was verified earlier still counts. Asked by the directory when a socket enters: whoever revokes makes
+    /// this say no first and closes the sockets that the directory knows then, so that none slips through between. Must not block.
+    fn still_valid(&self, user: UserId, token: &TokenId) -> bool;
     /// Spends a one-use ticket.
     fn redeem(&self, ticket: &str) -> Result<Identity, ClientError>;
     /// Checks a name and a password (rooms dialect). `address` is the client's, for throttling.

@@ -8,7 +8,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     future::{Future, poll_fn},
     rc::Rc,
     sync::{Arc, Mutex},
@@ -29,7 +29,7 @@ use chinwag_actors::{
     runtime::{Placement, clock::SystemClock},
     session::{
         SessionMessage,
-        authenticator::{Authenticator, Identity},
+        authenticator::{Authenticator, Identity, TokenId},
         outbox::{Outbox, OutboxStats},
     },
 };
@@ -60,7 +60,7 @@ pub struct Engine {
 
 /// Who may log in: every account with its token `token-NAME` and its password `password-NAME`.
 #[derive(Default)]
-struct Accounts(Mutex<HashMap<String, Identity>>);
+struct Accounts(Mutex<HashMap<String, Identity>>, Mutex<HashSet<UserId>>);
 
 impl Accounts {
     fn proven(&self, kind: &str, secret: &str) -> Result<Identity, ClientError> {
@@ -75,6 +75,10 @@ impl Accounts {
 impl Authenticator for Accounts {
     fn verify(&self, token: &str) -> Result<Identity, ClientError> {
         self.proven("token", token)
+    }
+
+    fn still_valid(&self, user: UserId, _token: &TokenId) -> bool {
+        !self.1.lock().unwrap().contains(&user)
     }
 
     fn redeem(&self, ticket: &str) -> Result<Identity, ClientError> {
@@ -133,6 +137,11 @@ impl Engine {
         let identity = Identity { user: id, name, display_name: None, guest, token_id: None, expires_at_ms: None };
         self.accounts.0.lock().unwrap().insert(identity.name.to_string(), identity.clone());
         identity
+    }
+
+    /// Revokes what was issued to a user, without telling any socket.
+    pub fn revoke(&self, identity: &Identity) {
+        self.accounts.1.lock().unwrap().insert(identity.user);
     }
 
     /// Opens a socket; `identity` is what the upgrade knows.

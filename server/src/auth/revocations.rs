@@ -39,11 +39,16 @@ pub fn family_key(family: i64) -> String {
 impl Revocations {
     /// Says whether the token of this identity is void.
     pub fn is_revoked(&self, identity: &Identity) -> bool {
+        self.covers(identity.user, &identity.jti, identity.family, identity.issued_at_ms)
+    }
+
+    /// Says whether a token is void.
+    pub fn covers(&self, user: UserId, jti: &str, family: i64, issued_at_ms: i64) -> bool {
         let inner = self.read();
-        let user_revoked = inner.valid_from.get(&identity.user).is_some_and(|&from| identity.issued_at_ms < from);
+        let user_revoked = inner.valid_from.get(&user).is_some_and(|&from| issued_at_ms < from);
         user_revoked
             || (!inner.keys.is_empty()
-                && (inner.keys.contains_key(&*identity.jti) || inner.keys.contains_key(&family_key(identity.family))))
+                && (inner.keys.contains_key(jti) || inner.keys.contains_key(&family_key(family))))
     }
 
     /// Revokes a token by `jti`, or a family by [`family_key`], until `expires_at_ms`.

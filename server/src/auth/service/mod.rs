@@ -170,6 +170,11 @@ impl Accounts {
         self.clock.unix_ms() < identity.expires_at_ms && !self.revocations.is_revoked(identity)
     }
 
+    /// Says whether a token verified earlier is revoked now.
+    pub fn is_revoked(&self, user: UserId, jti: &str, family: i64, issued_at_ms: i64) -> bool {
+        self.revocations.covers(user, jti, family, issued_at_ms)
+    }
+
     /// Returns the rates of addresses, for whoever accepts sockets.
     pub fn throttle(&self) -> &Throttle {
         &self.throttle
