@@ -220,7 +220,8 @@ impl Seeder<'_> {
         }
         accounts.create_conversation(&new).await?;
         // At once: a group is found again by its members.
-        let row = MemberRow { member: creator, role: Role::Admin, state: MemberState::Settled };
+        let role = if sample.kind == ConversationKind::Group { Role::Admin } else { Role::Member };
+        let row = MemberRow { member: creator, role, state: MemberState::Settled };
         accounts.put_member(new.id, &row).await?;
         Ok(new)
     }
