@@ -60,7 +60,7 @@ pub enum Violation {
     Corrupt,
     #[error("{0}")]
     TooBig(&'static str),
-    #[error("too many control frames or empty fragments")]
+    #[error("too many control frames or fragments")]
     Flood,
 }
 

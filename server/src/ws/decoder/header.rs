@@ -129,7 +129,7 @@ impl Decoder {
                 let partial = self.partial.as_mut().expect("checked with the first byte");
                 partial.fragments += 1;
                 if partial.fragments > max {
-                    return Err(Violation::TooBig("too many fragments"));
+                    return Err(Violation::Flood);
                 }
             }
             _ => {}
