@@ -112,7 +112,7 @@ impl NativeSession {
         positions: Positions,
         io: &mut Io<'_, '_>,
     ) {
-        let Listed { conversations, known, next, heads } = match listed {
+        let Listed { display_name, conversations, known, next, heads } = match listed {
             Ok(listed) => listed,
             Err(error) => {
                 refuse(&*id, &store_error(&error), io);
@@ -122,7 +122,7 @@ impl NativeSession {
         self.known.reserve(known.len());
         self.known.extend(known);
         let welcome = Welcome {
-            user,
+            user: UserInfo { display_name, ..user },
             session: io.slot.to_string(),
             protocol: VERSION,
             features: Vec::new(),

@@ -15,6 +15,8 @@ use crate::{engine::Node, ports::StoreResult, presence::PresenceMessage, session
 
 /// A page of the list.
 pub(super) struct Listed {
+    /// The user's own.
+    pub display_name: Option<String>,
     pub conversations: Vec<ConversationInfo>,
     pub known: Vec<(ConversationId, Known)>,
     /// `after` of the next page, if there is one.
@@ -51,7 +53,9 @@ pub(super) async fn list(node: Arc<Node>, wanted: Wanted) -> StoreResult<Listed>
         // Before asking who is online, so that no change falls between. Full: presence is shed first.
         let _ = node.presence.tell(PresenceMessage::Watch { slot, users: others.clone() });
     }
-    let others = people::describe(node.clone(), others).await?;
+    let described = others.into_iter().chain(account.then_some(user)).collect();
+    let mut others = people::describe(node.clone(), described).await?;
+    let display_name = others.remove(&user).and_then(|own| own.display_name);
 
     let ids: Vec<_> = members.iter().map(|member| member.conversation.id).collect();
     let (heads, own) = heads_and_own(&node, user, ids, also.clone()).await?;
@@ -63,7 +67,8 @@ pub(super) async fn list(node: Arc<Node>, wanted: Wanted) -> StoreResult<Listed>
         known.push((member.conversation.id, Known { other, ..Known::at(head.seq) }));
         conversations.push(info(&node, member, head, own, user, &others));
     }
-    Ok(Listed { conversations, known, next, heads: also.into_iter().zip(rest.iter().copied()).collect() })
+    let heads = also.into_iter().zip(rest.iter().copied()).collect();
+    Ok(Listed { display_name, conversations, known, next, heads })
 }
 
 /// Reads the heads of `ids`, then `also`, and the user's totals in `ids`.
