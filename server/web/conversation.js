@@ -1,6 +1,6 @@
 // @ts-check
 // One conversation as this page knows it: a window of its log without holes, from `from` up to the position, and what is said about
-// it beside the log (unread, pointers, who types). Pure; told everything by `Client`.
+// it beside the log (unread, pointers, who types). Pure; told everything by the parts of `Client`.
 
 import { Log } from "./log.js";
 
