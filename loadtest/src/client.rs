@@ -53,6 +53,11 @@ impl Client {
         Ok(client)
     }
 
+    /// Gives up the protocol and returns the stream; what was read already is lost.
+    pub fn into_stream(self) -> TcpStream {
+        self.socket.into_inner()
+    }
+
     /// Sends a request without waiting; returns its id.
     pub async fn begin(&mut self, command: Command) -> anyhow::Result<String> {
         self.next_id += 1;

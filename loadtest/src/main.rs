@@ -1,13 +1,15 @@
 //! `chinwag-loadtest`: drives a real server over real sockets, and checks what it acknowledged.
 //!
-//! The beginning of the load test: four scenarios that show what the engine on one node promises. Each starts a server of its own (the
+//! The beginning of the load test: scenarios that show what the engine on one node promises. Each starts a server of its own (the
 //! `chinwag` beside this program) on loopback in a temporary directory, or takes a data directory of one that runs.
 
 mod checker;
 mod client;
 mod crash;
 mod direct;
+mod fanout;
 mod idle;
+mod limit;
 mod server;
 mod slow_reader;
 
@@ -31,6 +33,11 @@ enum Scenario {
     Idle(idle::Options),
     /// A reader that stops reading while its room gets many messages: bounded memory, a gap, others unharmed
     SlowReader(slow_reader::Options),
+    /// One room, many listeners: CPU of the server per delivery, beside a bare server that only writes
+    Fanout(fanout::Options),
+    /// The bare server of `fanout`, as a process of its own
+    #[command(hide = true)]
+    LimitServer { sockets: usize },
     /// Kills the server under load, again and again: every acknowledged message is in the history once, in order
     Crash(crash::Options),
 }
@@ -57,6 +64,8 @@ fn main() -> ExitCode {
             Scenario::Direct(options) => direct::run(options).await,
             Scenario::Idle(options) => idle::run(options).await,
             Scenario::SlowReader(options) => slow_reader::run(options).await,
+            Scenario::Fanout(options) => fanout::run(options).await,
+            Scenario::LimitServer { sockets } => tokio::task::block_in_place(|| limit::serve(sockets)),
             Scenario::Crash(options) => crash::run(options).await,
         }
     });

@@ -89,11 +89,7 @@ impl Server {
 
     /// Returns CPU time used so far, user and system, seconds.
     pub fn cpu_s(&self) -> anyhow::Result<f64> {
-        const TICKS_PER_S: f64 = 100.0;
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-        Ok((ticks(11) + ticks(12)) / TICKS_PER_S)
+        Ok(crate::limit::cpu_us(self.process.id())? as f64 / 1e6)
     }
 
     /// Registers users (name by number) and logs them in; returns their tokens. Blocking: password hashing takes its time.
