@@ -97,8 +97,18 @@ impl Behaviour for Presence {
     const ESSENTIAL: bool = true;
 
     fn new(cx: &mut Cx<'_, Self>) -> Self {
+        // After a panic the timers are void: grace periods begin anew, and what waits to be stored is.
         cx.keep.known.flushing = false;
-        Self
+        let leaving = cx.keep.known.users.iter().filter(|(_, online)| online.sockets == 0);
+        let leaving: Vec<_> = leaving.map(|(&user, online)| (user, online.round)).collect();
+        for (user, round) in leaving {
+            cx.after(cx.keep.grace, PresenceMessage::GraceOver { user, round });
+        }
+        let presence = Self;
+        if !cx.keep.known.seen.is_empty() {
+            presence.flush_soon(cx);
+        }
+        presence
     }
 
     fn handle(&mut self, message: PresenceMessage, cx: &mut Cx<'_, Self>) {

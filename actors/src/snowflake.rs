@@ -57,7 +57,9 @@ impl Snowflakes {
     }
 
     fn next_with_low_bits(&self, now_ms: i64, bits: u32, low: u64) -> Result<i64, Exhausted> {
-        let now = u64::try_from(now_ms - SNOWFLAKE_EPOCH_MS).unwrap_or(0) << SEQUENCE_BITS;
+        // A clock that stepped beyond the reservation: ids go on from the last one until the store has extended it.
+        let reserved = now_ms <= self.reserved_until.load(Ordering::Acquire);
+        let now = if reserved { u64::try_from(now_ms - SNOWFLAKE_EPOCH_MS).unwrap_or(0) << SEQUENCE_BITS } else { 0 };
         let mut last = self.last.load(Ordering::Acquire);
         loop {
             let mut next = now.max(last + 1);
@@ -141,10 +143,24 @@ mod tests {
 
     #[test]
     fn nothing_is_made_beyond_the_reservation() {
-        let ids = generator();
+        let ids = Snowflakes::starting_after(NodeId(3), NOW - 1);
+        ids.reserve_until(NOW);
+        for _ in 0..1 << SEQUENCE_BITS {
+            ids.next(NOW).unwrap();
+        }
+        assert_eq!(ids.next(NOW), Err(Exhausted));
         assert_eq!(ids.next(NOW + 10_001), Err(Exhausted));
         ids.reserve_until(NOW + 20_000);
         assert!(ids.next(NOW + 10_001).is_ok());
+    }
+
+    #[test]
+    fn a_clock_that_steps_beyond_the_reservation_stops_nobody() {
+        let ids = generator();
+        let before = ids.next(NOW + 5).unwrap();
+        let after = ids.next(NOW + 3_600_000).unwrap();
+        assert!(after > before);
+        assert!(ids.used_until_ms() <= NOW + 10_000);
     }
 
     #[test]

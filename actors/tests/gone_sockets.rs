@@ -91,3 +91,49 @@ fn a_socket_that_closed_while_its_conversation_woke_up_is_not_attached() {
         assert_eq!(state["sockets"], 1, "only the one that lives: {state}");
     });
 }
+
+#[test]
+fn a_socket_that_closes_during_its_hello_watches_nobody() {
+    run(async || {
+        let engine = Engine::start().await;
+        engine.account("ann").await;
+        engine.account("bob").await;
+        let (bob, _) = enter(&engine, "bob").await;
+        reply(&bob, json!({"id": "open", "type": "chat.open", "with": "ann"})).await;
+        let ann = engine.open(Dialect::Native, None);
+        // Her chats are being read when the socket is gone.
+        ann.send(&json!({"id": "hello", "type": "hello", "protocol": 1, "token": "token-ann"}));
+        ann.vanish();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        engine.settle().await;
+        let presence = engine.node.presence.observe().await.unwrap();
+        assert_eq!(presence["watching_sockets"], 1, "only bob's: {presence}");
+    });
+}
+
+#[test]
+fn a_replay_larger_than_the_queue_of_a_socket_is_told_as_a_gap() {
+    run(async || {
+        let engine = Engine::start().await;
+        engine.account("ann").await;
+        let (ann, welcome) = enter(&engine, "ann").await;
+        let make = json!({"id": "make", "type": "room.create", "name": "Heavy"});
+        let room = reply(&ann, make).await["conversation"]["id"].take();
+        let content = "x".repeat(2000);
+        for n in 0..300 {
+            let message_id = uuid::Uuid::now_v7();
+            let id = format!("s{n}");
+            reply(
+                &ann,
+                json!({"id": id, "type": "send", "conversation": room, "message_id": message_id, "content": content}),
+            )
+            .await;
+        }
+        let bob = engine.open(Dialect::Native, None);
+        reply(&bob, json!({"id": "hello", "type": "hello", "protocol": 1, "guest": "bob"})).await;
+        let position = json!({"epoch": welcome["epoch"], "seq": 1});
+        let listen = json!({"id": "l", "type": "room.listen", "conversation": room, "position": position});
+        let resumed = reply(&bob, listen).await["resumed"].take();
+        assert_eq!(resumed["outcome"], "gap", "{resumed}");
+    });
+}

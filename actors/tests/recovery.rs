@@ -207,3 +207,31 @@ fn a_session_that_gave_up_leaves_nothing_behind() {
         assert_eq!(engine.node.local_sockets().len(), 0);
     });
 }
+
+#[test]
+fn who_left_right_before_presence_panicked_goes_offline() {
+    run(async || {
+        let engine = Engine::start().await;
+        let (ann, bob) = (engine.account("ann").await, engine.account("bob").await);
+        let (socket, _stays) = (engine.messenger(&ann), engine.messenger(&bob));
+        engine.settle().await;
+        socket.vanish();
+        engine.settle().await;
+        // Within the grace period, whose timer ends with the panic.
+        engine.node.runtime.metrics().kind_named("presence").unwrap().busiest(1)[0].inject_panic();
+        engine.goes_offline(&ann).await;
+    });
+}
+
+#[test]
+fn a_session_that_waits_for_a_store_goes_on_after_a_panic() {
+    run(async || {
+        let engine = Engine::start().await;
+        let (rooms, _) = room(&engine, "Busy").await;
+        rooms.send(&json!({"type": "join_room", "roomName": "Busy"}));
+        // In the same turn: the look-up of the room is void now, and nothing may wait for it.
+        engine.node.runtime.metrics().kind_named("session").unwrap().busiest(1)[0].inject_panic();
+        rooms.send(&json!({"type": "command", "command": "me"}));
+        until(&rooms, |frame| frame["data"]["username"] == "visitor").await;
+    });
+}

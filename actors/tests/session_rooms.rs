@@ -387,3 +387,29 @@ fn commands_sent_at_once_are_carried_out_in_order() {
         assert_eq!(kinds, expected);
     });
 }
+
+#[test]
+fn a_flood_of_typing_is_heard_by_nobody() {
+    run(async || {
+        let engine = Engine::start().await;
+        let (ann, bob) = (engine.rooms("ann").await, engine.rooms("bob").await);
+        ann.send(&json!({"type": "create_room", "roomName": "Typists"}));
+        ann.expect("room_joined").await;
+        ann.expect("room_created").await;
+        bob.send(&json!({"type": "join_room", "roomName": "Typists"}));
+        bob.expect("room_joined").await;
+        ann.expect("user_joined").await;
+        for _ in 0..60 {
+            (0..20).for_each(|_| bob.send(&json!({"type": "typing_start"})));
+            (0..20).for_each(|_| bob.send(&json!({"type": "typing_stop"})));
+            tokio::task::yield_now().await;
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+        bob.send(&json!({"type": "send_message", "content": "done"}));
+        let mut heard = 0;
+        while ann.next().await["type"] == "typing_update" {
+            heard += 1;
+        }
+        assert!((1..=80).contains(&heard), "{heard}");
+    });
+}

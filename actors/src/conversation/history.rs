@@ -6,8 +6,8 @@ use chinwag_schema::{
     error::ClientError,
     event::{Event, EventBody, LogEvent},
     ids::{ConversationId, Seq},
-    limits::conversation::PAGE_MAX,
-    wire::encoded_event::EncodedEvent,
+    limits::{conversation::PAGE_MAX, socket::OUTBOX_MAX_BYTES},
+    wire::{Dialect, encoded_event::EncodedEvent},
 };
 
 use super::{
@@ -75,6 +75,17 @@ async fn with_targets(
     Ok(page)
 }
 
+/// Says whether a replay is more than a socket's queue would hold: it is told as the gap that it would become there, instead of waiting
+/// in memory until then. Only native clients know gaps.
+fn too_heavy(from: &Caller, page: &Page) -> bool {
+    let bytes = |event: &LogEvent| match &event.body {
+        EventBody::Message(message) => message.content.len(),
+        _ => 0,
+    };
+    let all = page.events.iter().chain(&page.targets);
+    from.dialect == Dialect::Native && all.map(bytes).sum::<usize>() > OUTBOX_MAX_BYTES / 2
+}
+
 impl Ready {
     pub(super) fn history<P: Policy>(
         &mut self,
@@ -130,6 +141,12 @@ impl Ready {
             }
         }
         match (next, page) {
+            (AfterPage::Listen { from, options, reply }, Ok(page)) if too_heavy(&from, &page) => {
+                self.listen_with(from, options, Page::default(), reply, cx);
+            }
+            (AfterPage::Attach { from, after, answered, reply }, Ok(page)) if too_heavy(&from, &page) => {
+                self.attach_with(&from, after, answered, Page::default(), reply, cx);
+            }
             (AfterPage::History { from, reply }, Ok(page)) => {
                 // Rights may have ended while the page was read.
                 match P::may_read(&from, self.is_member(&from)) {

@@ -1,6 +1,6 @@
 //! Who types. Ephemeral: never stored, shed first, and quiet in large rooms.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chinwag_schema::{
     event::Event,
@@ -18,6 +18,9 @@ use super::{
     policy::Policy,
 };
 
+/// Who goes on typing is told again after this time at the earliest: a client may repeat itself as fast as it can write.
+const TOLD_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// Who types now, at most `TYPISTS_MAX` of them, in the order in which they began.
 #[derive(Default)]
 pub(super) struct Typing {
@@ -28,6 +31,8 @@ struct Typist {
     name: Name,
     slot: Slot,
     until: Instant,
+    /// When the others were told last.
+    told: Instant,
 }
 
 impl Ready {
@@ -43,17 +48,31 @@ impl Ready {
         if full {
             return;
         }
-        let until = cx.now() + TYPING_LAPSE;
-        let typist = Typist { name: from.name.clone(), slot: from.slot, until };
-        self.typing.typists.insert(from.user, typist);
-        cx.after(TYPING_LAPSE, ConversationMessage::TypingLapsed { user: from.user });
+        let (now, until) = (cx.now(), cx.now() + TYPING_LAPSE);
+        match self.typing.typists.get_mut(&from.user) {
+            Some(typist) => {
+                // Its timer looks at `until`. The others know already, if they were told just now.
+                typist.until = until;
+                if now < typist.told + TOLD_AGAIN_AFTER {
+                    return;
+                }
+                (typist.told, typist.slot) = (now, from.slot);
+            }
+            None => {
+                let typist = Typist { name: from.name.clone(), slot: from.slot, until, told: now };
+                self.typing.typists.insert(from.user, typist);
+                cx.after(TYPING_LAPSE, ConversationMessage::TypingLapsed { user: from.user });
+            }
+        }
         self.tell_typing(from.name.clone(), true, Some(from.slot), cx.unix_ms(), cx.keep);
     }
 
     pub(super) fn typing_lapsed<P: Policy>(&mut self, user: UserId, cx: &mut C<'_, P>) {
         let now = cx.now();
-        if self.typing.typists.get(&user).is_some_and(|typist| typist.until <= now) {
-            self.stop_typing(user, cx);
+        match self.typing.typists.get(&user).map(|typist| typist.until) {
+            Some(until) if until <= now => self.stop_typing(user, cx),
+            Some(until) => cx.after(until - now, ConversationMessage::TypingLapsed { user }),
+            None => {}
         }
     }
 

@@ -69,9 +69,8 @@ pub struct SessionKeep {
     pub(super) waiting: VecDeque<String>,
     pub(super) busy: bool,
     pub(super) gate: Rc<ReaderGate>,
+    /// The dialect was told: found set, the session is being rebuilt.
     pub(super) opened: bool,
-    /// A handler runs: found set when the session is rebuilt, the client is told.
-    pub(super) handling: bool,
 }
 
 impl SessionKeep {
@@ -102,7 +101,6 @@ impl SessionKeep {
             busy: false,
             gate,
             opened: false,
-            handling: false,
         }
     }
 }
@@ -147,12 +145,11 @@ impl Behaviour for Session {
 
     fn new(cx: &mut Cx<'_, Self>) -> Self {
         let mut session = Self;
-        if cx.keep.handling {
-            // Rebuilt: the handler of a frame panicked.
-            cx.keep.handling = false;
+        if cx.keep.opened {
+            // Rebuilt: a handler panicked, and whatever frames waited for is void.
             cx.keep.busy = false;
             session.with(cx, |conn, io| conn.as_dialect().failed(io));
-        } else if !cx.keep.opened {
+        } else {
             cx.keep.opened = true;
             session.with(cx, |conn, io| conn.as_dialect().opened(io));
         }
@@ -235,7 +232,6 @@ impl Session {
     fn with(&mut self, cx: &mut Cx<'_, Self>, work: impl FnOnce(&mut Conn, &mut Io<'_, '_>)) {
         let tools = cx.tools();
         let keep = &mut *cx.keep;
-            keep.handling = true;
             let mut io = Io {
                 node: &keep.node,
                 slot: keep.slot,
@@ -249,6 +245,5 @@ impl Session {
                 tools,
             };
             work(&mut keep.conn, &mut io);
-            keep.handling = false;
     }
 }

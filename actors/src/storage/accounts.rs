@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::call::{self, Call};
 use crate::{
-    breaker::{Breaker, BreakerGauge},
+    breaker::{Breaker, BreakerGauge, Side},
     message_kinds,
     metrics::StorageMetrics,
     ports::{StoreError, StoreResult, account_store::AccountStore},
@@ -62,7 +62,8 @@ impl Accounts {
         metrics: Arc<StorageMetrics>,
     ) -> Self {
         let gather = Arc::<Mutex<Gather>>::default();
-        let keep = AccountKeep { store, gather: gather.clone(), breaker: Breaker::new(gauge), metrics };
+        let (reads, writes) = (Breaker::new(gauge.clone(), Side::Reads), Breaker::new(gauge, Side::Writes));
+        let keep = AccountKeep { store, gather: gather.clone(), reads, writes, metrics };
         Self { mailbox: runtime.spawn::<AccountStorage>(worker, move || keep), gather }
     }
 
@@ -157,8 +158,18 @@ fn further(a: Cursor, b: Cursor) -> Cursor {
 pub struct AccountKeep {
     store: Arc<dyn AccountStore>,
     gather: Arc<Mutex<Gather>>,
-    breaker: Breaker,
+    reads: Breaker,
+    writes: Breaker,
     metrics: Arc<StorageMetrics>,
+}
+
+impl AccountKeep {
+    fn breaker_of(&mut self, operation: &str) -> &mut Breaker {
+        match call::side_of(operation) {
+            Side::Reads => &mut self.reads,
+            Side::Writes => &mut self.writes,
+        }
+    }
 }
 
 /// The account storage actor. Mailbox bound 16,384 calls, of which 64 are in flight; when full, callers hear 'unavailable'.
@@ -198,7 +209,7 @@ impl Behaviour for AccountStorage {
             AccountMessage::Call(call) => {
                 let now = cx.now();
                 // Dropping the call tells its caller.
-                if cx.keep.breaker.admits(now) && self.waiting.len() < WAITING_MAX {
+                if cx.keep.breaker_of(call.name).admits(now) && self.waiting.len() < WAITING_MAX {
                     self.waiting.push_back(call);
                 }
             }
@@ -207,9 +218,9 @@ impl Behaviour for AccountStorage {
                 cx.keep.metrics.call(name, since.elapsed(), healthy);
                 let now = cx.now();
                 if healthy {
-                    cx.keep.breaker.succeeded();
+                    cx.keep.breaker_of(name).succeeded();
                 } else {
-                    cx.keep.breaker.failed(now);
+                    cx.keep.breaker_of(name).failed(now);
                 }
             }
             AccountMessage::CursorsMoved => cx.after(CURSOR_FLUSH, AccountMessage::FlushCursors),

@@ -5,7 +5,10 @@ use std::{future::Future, pin::Pin, sync::Arc};
 use chinwag_schema::limits::storage::DEADLINE;
 use tokio::sync::oneshot;
 
-use crate::ports::{StoreError, StoreResult};
+use crate::{
+    breaker::Side,
+    ports::{StoreError, StoreResult},
+};
 
 type Run<S> = Box<dyn FnOnce(Arc<S>) -> Pin<Box<dyn Future<Output = bool> + Send>> + Send>;
 
@@ -43,6 +46,16 @@ where
         })
     });
     (Call { name, run }, receiver)
+}
+
+/// Beginnings of the names of operations that write.
+const WRITES: [&str; 12] = [
+    "add_", "append", "claim", "create_", "open_", "put_", "read_back", "remove_", "revoke_", "rotate_", "set_", "settle_",
+];
+
+/// Says which breaker an operation of this name goes through.
+pub fn side_of(name: &str) -> Side {
+    if WRITES.iter().any(|begin| name.starts_with(begin)) { Side::Writes } else { Side::Reads }
 }
 
 impl<S: ?Sized> Call<S> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::call::{self, Call};
 use crate::{
-    breaker::{Breaker, BreakerGauge},
+    breaker::{Breaker, BreakerGauge, Side},
     conversation::messages::ConversationMessage,
     message_kinds,
     metrics::StorageMetrics,
@@ -44,7 +44,8 @@ impl Messages {
         gauge: Arc<BreakerGauge>,
         metrics: Arc<StorageMetrics>,
     ) -> Self {
-        let keep = MessageKeep { store, breaker: Breaker::new(gauge), metrics };
+        let (reads, writes) = (Breaker::new(gauge.clone(), Side::Reads), Breaker::new(gauge, Side::Writes));
+        let keep = MessageKeep { store, reads, writes, metrics };
         Self { mailbox: runtime.spawn::<MessageStorage>(worker, move || keep) }
     }
 
@@ -86,8 +87,18 @@ fn refuse(done: Completion<ConversationMessage>) {
 /// What the actor works with, and what outlives a panic.
 pub struct MessageKeep {
     store: Arc<dyn MessageStore>,
-    breaker: Breaker,
+    reads: Breaker,
+    writes: Breaker,
     metrics: Arc<StorageMetrics>,
+}
+
+impl MessageKeep {
+    fn breaker_of(&mut self, operation: &str) -> &mut Breaker {
+        match call::side_of(operation) {
+            Side::Reads => &mut self.reads,
+            Side::Writes => &mut self.writes,
+        }
+    }
 }
 
 /// The message storage actor. Mailbox bound 16,384; when full, or when 8,192 appends wait, senders hear 'retry later'. A restart drops
@@ -115,14 +126,14 @@ impl Behaviour for MessageStorage {
         let now = cx.now();
         match message {
             MessageMessage::Append { append, done } => {
-                if self.appends.len() < APPENDS_WAITING_MAX && cx.keep.breaker.admits(now) {
+                if self.appends.len() < APPENDS_WAITING_MAX && cx.keep.writes.admits(now) {
                     self.appends.push_back((append, done));
                 } else {
                     refuse(done);
                 }
             }
             MessageMessage::Call(call) => {
-                if self.reads.len() < APPENDS_WAITING_MAX && cx.keep.breaker.admits(now) {
+                if self.reads.len() < APPENDS_WAITING_MAX && cx.keep.breaker_of(call.name).admits(now) {
                     self.reads.push_back(call);
                 }
             }
@@ -133,9 +144,9 @@ impl Behaviour for MessageStorage {
                 self.reads_in_flight -= 1;
                 cx.keep.metrics.call(name, since.elapsed(), healthy);
                 if healthy {
-                    cx.keep.breaker.succeeded();
+                    cx.keep.breaker_of(name).succeeded();
                 } else {
-                    cx.keep.breaker.failed(now);
+                    cx.keep.breaker_of(name).failed(now);
                 }
             }
         }
@@ -202,14 +213,14 @@ impl MessageStorage {
         cx.keep.metrics.append(events, since.elapsed(), results.is_ok());
         match results {
             Ok(results) => {
-                cx.keep.breaker.succeeded();
+                cx.keep.writes.succeeded();
                 for (done, result) in dones.into_iter().zip(results) {
                     done.complete(ConversationMessage::Appended(result));
                 }
             }
             Err(error) => {
                 tracing::warn!(%error, events, "an append failed; the conversations read back");
-                cx.keep.breaker.failed(now);
+                cx.keep.writes.failed(now);
                 for done in dones {
                     done.complete(ConversationMessage::Appended(Err(error.clone())));
                 }

@@ -34,6 +34,9 @@ pub(super) fn join(id: ConversationId, io: &mut Io<'_, '_>) {
     if kind_of(id).is_none_or(|kind| kind == ConversationKind::Direct) {
         return fail(texts::group_unknown(&id.to_string()), io);
     }
+    if !within_rate(io) {
+        return;
+    }
     let accounts = io.node.accounts.clone();
     let look_up =
         async move { accounts.call("conversation", move |store| async move { store.conversation(id).await }).await };
@@ -53,6 +56,9 @@ pub(super) fn join(id: ConversationId, io: &mut Io<'_, '_>) {
 pub(super) fn leave(id: ConversationId, io: &Io<'_, '_>) {
     if let Some(stranger) = not_a_group(id) {
         return fail(stranger, io);
+    }
+    if !within_rate(io) {
+        return;
     }
     let caller = io.caller();
     let reply = io.reply_to(Tag::Messenger(MessengerTag::Leave(Group { id, name: caller.name.clone() })));

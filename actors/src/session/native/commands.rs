@@ -181,6 +181,10 @@ impl NativeSession {
 
     fn point(&mut self, id: Box<str>, conversation: ConversationId, pointer: Pointer, seq: Seq, io: &Io<'_, '_>) {
         let Some(from) = self.account(&id, io) else { return };
+        // Conversations that this socket knows cost little; any other id may wake an actor, or be made up.
+        if !self.known.contains_key(&conversation) && !self.admitted(&id, io) {
+            return;
+        }
         let reply = self.reply(id, What::Move, io);
         io.tell(conversation, ConversationMessage::Move { from, pointer, seq, clamp: false, reply });
     }

@@ -58,6 +58,8 @@ pub struct RoomsSession {
     own: VecDeque<EventId>,
     messages: u64,
     rooms_joined: u64,
+    /// Typing frames since this second of the clock began ([`talk`]).
+    typing: (i64, u32),
 }
 
 impl DialectSession for RoomsSession {

@@ -14,6 +14,9 @@ use chinwag_schema::{
 use super::{Io, RoomsSession, RoomsTag, Tag, fail, rate_limited};
 use crate::{conversation::messages::ConversationMessage, protection::SpamReason};
 
+/// Typing frames of one socket that are heard in a second.
+const TYPING_MAX_PER_S: u32 = 20;
+
 impl RoomsSession {
     pub(super) fn send_message(&mut self, content: String, io: &mut Io<'_, '_>) {
         let Some(room) = &self.room else {
@@ -64,6 +67,13 @@ impl RoomsSession {
 
     /// Outside a room nobody is there to see it.
     pub(super) fn typing(&mut self, active: bool, io: &mut Io<'_, '_>) {
+        let second = io.now_ms() / 1000;
+        let count = if self.typing.0 == second { self.typing.1 + 1 } else { 1 };
+        self.typing = (second, count);
+        if count > TYPING_MAX_PER_S {
+            // Nothing answers these frames, so nothing else slows a client that floods the room with them.
+            return;
+        }
         if let Some(room) = &self.room {
             io.tell(room.id, ConversationMessage::Typing { from: io.caller(), active });
         }
