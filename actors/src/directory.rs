@@ -67,33 +67,76 @@ pub enum DirectoryMessage {
     /// A socket authenticated. Conversations that care are told; too many sockets of one user close this one (4101).
     Opened(OpenedSocket),
     /// It closed.
-    Closed { slot: Slot, user: UserId },
+    Closed {
+        slot: Slot,
+        user: UserId,
+    },
     /// A conversation woke up: it cares for these users from now on. Completed with their sockets here.
-    Interest { conversation: ConversationId, users: Vec<UserId>, done: Completion<ConversationMessage> },
+    Interest {
+        conversation: ConversationId,
+        users: Vec<UserId>,
+        done: Completion<ConversationMessage>,
+    },
     /// It has one more member; it is told of the member's sockets by `Online`.
-    AddInterest { conversation: ConversationId, user: UserId },
+    AddInterest {
+        conversation: ConversationId,
+        user: UserId,
+    },
     /// It has one member less.
-    DropInterest { conversation: ConversationId, users: Vec<UserId> },
+    DropInterest {
+        conversation: ConversationId,
+        users: Vec<UserId>,
+    },
     /// Sends an event to all sockets of these users (native and, as their dialect tells it, others).
-    Notify { users: Vec<UserId>, event: Arc<EncodedEvent> },
+    Notify {
+        users: Vec<UserId>,
+        event: Arc<EncodedEvent>,
+    },
     /// Sends an event to every socket.
-    NotifyAll { event: Arc<EncodedEvent> },
+    NotifyAll {
+        event: Arc<EncodedEvent>,
+    },
     /// Closes all sockets of a user (password changed, ban).
-    CloseUser { user: UserId, code: CloseCode, reason: &'static str },
+    CloseUser {
+        user: UserId,
+        code: CloseCode,
+        reason: &'static str,
+    },
     /// Closes the sockets of one access token (logout).
-    CloseToken { token_id: Box<str>, code: CloseCode, reason: &'static str },
+    CloseToken {
+        token_id: Box<str>,
+        code: CloseCode,
+        reason: &'static str,
+    },
     /// Closes sockets whose token ran out before this time.
-    CloseExpired { now_ms: i64 },
+    CloseExpired {
+        now_ms: i64,
+    },
     /// Notes which room a rooms socket is in.
-    CurrentRoom { slot: Slot, user: UserId, room: Option<Name> },
+    CurrentRoom {
+        slot: Slot,
+        user: UserId,
+        room: Option<Name>,
+    },
     /// Lists connected users, at most [`LISTED_USERS_MAX`].
-    ListUsers { reply: oneshot::Sender<Vec<ListedUser>> },
+    ListUsers {
+        reply: oneshot::Sender<Vec<ListedUser>>,
+    },
     /// Gives the user id of a guest's name, the same for all its sockets. The name is held while one of them lives and five minutes longer.
-    Guest { name: Name, reply: oneshot::Sender<Result<UserId, ClientError>> },
+    Guest {
+        name: Name,
+        reply: oneshot::Sender<Result<UserId, ClientError>>,
+    },
     /// Says whether a guest holds this name now.
-    IsGuestName { name: Box<str>, reply: oneshot::Sender<bool> },
+    IsGuestName {
+        name: Box<str>,
+        reply: oneshot::Sender<bool>,
+    },
     /// Says which of these users have sockets here.
-    WhoIsHere { users: Vec<UserId>, reply: oneshot::Sender<Vec<UserId>> },
+    WhoIsHere {
+        users: Vec<UserId>,
+        reply: oneshot::Sender<Vec<UserId>>,
+    },
     // ---- own
     Renew,
     Renewed(StoreResult<()>),
@@ -101,8 +144,24 @@ pub enum DirectoryMessage {
 }
 
 message_kinds!(DirectoryMessage {
-    Opened, Closed, Interest, AddInterest, DropInterest, Notify, NotifyAll, CloseUser, CloseToken, CloseExpired, CurrentRoom,
-    ListUsers, Guest, IsGuestName, WhoIsHere, Renew, Renewed, SweepGuests,
+    Opened,
+    Closed,
+    Interest,
+    AddInterest,
+    DropInterest,
+    Notify,
+    NotifyAll,
+    CloseUser,
+    CloseToken,
+    CloseExpired,
+    CurrentRoom,
+    ListUsers,
+    Guest,
+    IsGuestName,
+    WhoIsHere,
+    Renew,
+    Renewed,
+    SweepGuests,
 });
 
 /// What a directory works with and what outlives a panic: who is here is known nowhere else.

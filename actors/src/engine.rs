@@ -32,9 +32,14 @@ use crate::{
     runtime::{Clock, Mailbox, Placement, Runtime},
     server_mailbox::{ServerMailbox, ServerMailboxKeep, ServerMailboxMessage},
     session::{
-        Conn, Session, SessionMessage, authenticator::{Authenticator, Identity}, messenger::MessengerSession,
-        native::{CreatedGroups, NativeSession}, outbox::Outbox, presence::PresenceSession, rooms::RoomsSession,
+        Conn, Session, SessionMessage,
         actor::{ReaderGate, SessionKeep},
+        authenticator::{Authenticator, Identity},
+        messenger::MessengerSession,
+        native::{CreatedGroups, NativeSession},
+        outbox::Outbox,
+        presence::PresenceSession,
+        rooms::RoomsSession,
     },
     snowflake::Snowflakes,
     storage::{accounts::Accounts, messages::Messages},
@@ -191,8 +196,7 @@ impl Node {
         let relays: Arc<[Mailbox<RelayMessage>]> =
             (0..workers).map(|worker| runtime.spawn::<Relay>(worker, move || sockets(key, worker))).collect();
         let (account_breaker, message_breaker) = (Arc::<BreakerGauge>::default(), Arc::<BreakerGauge>::default());
-        let (account_metrics, message_metrics) =
-            (Arc::<StorageMetrics>::default(), Arc::<StorageMetrics>::default());
+        let (account_metrics, message_metrics) = (Arc::<StorageMetrics>::default(), Arc::<StorageMetrics>::default());
         let reserve_store = accounts.clone();
         let accounts = Accounts::start(&runtime, 0, accounts, account_breaker.clone(), account_metrics.clone());
         let last = workers - 1;

@@ -9,8 +9,7 @@ use std::{
 use serde::Serialize;
 
 /// Upper bounds of the histograms of storage time, microseconds.
-pub const STORAGE_BUCKETS_US: [u64; 10] =
-    [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
+pub const STORAGE_BUCKETS_US: [u64; 10] = [100, 250, 500, 1_000, 2_500, 5_000, 10_000, 50_000, 250_000, 1_000_000];
 /// Upper bounds of the histogram of events per write.
 pub const BATCH_BUCKETS: [u64; 8] = [1, 2, 5, 10, 25, 50, 100, 250];
 

@@ -39,21 +39,49 @@ pub const CORKED_MAX_EVENTS: usize = 8192;
 /// What a relay is told.
 pub enum RelayMessage {
     /// Sends events to all sockets of this worker that are attached to the conversation.
-    Deliver { conversation: ConversationId, events: Batch },
+    Deliver {
+        conversation: ConversationId,
+        events: Batch,
+    },
     /// Attaches a socket; `replay` goes to it first, and then what comes after `upto` (events delivered late, because this relay was
     /// full, may be older than the attachment).
-    Attach { conversation: ConversationId, slot: Slot, replay: Vec<Arc<EncodedEvent>>, upto: Seq },
-    Detach { conversation: ConversationId, slot: Slot },
+    Attach {
+        conversation: ConversationId,
+        slot: Slot,
+        replay: Vec<Arc<EncodedEvent>>,
+        upto: Seq,
+    },
+    Detach {
+        conversation: ConversationId,
+        slot: Slot,
+    },
     /// Hands an answer to the session's renderer, and to the session if it waits for it.
-    Answer { slot: Slot, tag: Tag, answer: Answer },
+    Answer {
+        slot: Slot,
+        tag: Tag,
+        answer: Answer,
+    },
     /// Sends one event to some sockets.
-    Send { slots: Vec<Slot>, event: Arc<EncodedEvent> },
+    Send {
+        slots: Vec<Slot>,
+        event: Arc<EncodedEvent>,
+    },
     /// Tells a session of a conversation that is its user's.
-    Wake { slot: Slot, woken: Woken },
+    Wake {
+        slot: Slot,
+        woken: Woken,
+    },
     /// Tells a session that the conversation sleeps and that it was handed all up to the head.
-    Asleep { slot: Slot, woken: Woken },
+    Asleep {
+        slot: Slot,
+        woken: Woken,
+    },
     /// Closes a socket.
-    Close { slot: Slot, code: CloseCode, reason: &'static str },
+    Close {
+        slot: Slot,
+        code: CloseCode,
+        reason: &'static str,
+    },
 }
 
 message_kinds!(RelayMessage { Deliver, Attach, Detach, Answer, Send, Wake, Asleep, Close });
@@ -143,7 +171,10 @@ impl Sockets {
     /// Says whether the events of the conversation go to the socket.
     pub fn is_attached(&self, conversation: ConversationId, slot: Slot) -> bool {
         let table = self.table.borrow();
-        table.attached.get(&conversation).is_some_and(|all| all.get(&slot.index).is_some_and(|(known, _)| *known == slot))
+        table
+            .attached
+            .get(&conversation)
+            .is_some_and(|all| all.get(&slot.index).is_some_and(|(known, _)| *known == slot))
     }
 
     /// Notes that a ping goes out to a socket now; see [`Socket::ping_goes_out`].

@@ -33,7 +33,10 @@ pub const MAILBOX_MAX: usize = 8192;
 /// What the mailbox is told.
 pub enum ServerMailboxMessage {
     /// Sends something to other nodes (and to this one with [`To::All`]).
-    Forward { to: To, body: Body },
+    Forward {
+        to: To,
+        body: Body,
+    },
     /// An envelope came.
     Arrived(Bytes),
     Sent(StoreResult<()>),

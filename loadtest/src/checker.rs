@@ -128,7 +128,11 @@ mod tests {
         let twice = [event(1, 1), event(2, 2), event(3, 2)];
         assert!(check(HERE, &sent, &twice).contains(&Violation::Repeated(id(2))));
         let hole = [event(1, 1), event(3, 2)];
-        assert!(check(HERE, &sent, &hole).contains(&Violation::Hole { conversation: HERE, after: Seq(1), next: Seq(3) }));
+        assert!(check(HERE, &sent, &hole).contains(&Violation::Hole {
+            conversation: HERE,
+            after: Seq(1),
+            next: Seq(3)
+        }));
         let mut changed = event(2, 2);
         changed.content = Some("other".into());
         assert_eq!(check(HERE, &sent, &[event(1, 1), changed]), [Violation::Changed(id(2))]);

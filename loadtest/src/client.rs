@@ -72,7 +72,10 @@ impl Client {
         let name = command.name();
         let id = self.begin(command).await?;
         loop {
-            match tokio::time::timeout(ANSWER_TIMEOUT, self.next()).await.with_context(|| format!("{name}: no answer"))?? {
+            match tokio::time::timeout(ANSWER_TIMEOUT, self.next())
+                .await
+                .with_context(|| format!("{name}: no answer"))??
+            {
                 ServerFrame::Reply { id: Some(of), outcome } if of == id => {
                     let result = outcome.with_context(|| format!("{name} refused"))?;
                     return ServerFrame::result(&result).with_context(|| format!("{name}: strange result {result}"));
@@ -111,7 +114,12 @@ impl Client {
         let (mut events, mut after) = (Vec::new(), Seq::ZERO);
         loop {
             let page: HistoryResult = self
-                .request(Command::History { conversation, from: Some(HistoryFrom::After(after)), limit: 200, epoch: None })
+                .request(Command::History {
+                    conversation,
+                    from: Some(HistoryFrom::After(after)),
+                    limit: 200,
+                    epoch: None,
+                })
                 .await?;
             after = page.events.last().map_or(after, |event| event.seq);
             events.extend(page.events);

@@ -42,7 +42,10 @@ type Log = Arc<Mutex<Vec<Sent>>>;
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
     ensure!((1..=1000).contains(&options.rounds), "--rounds: 1 to 1,000");
-    ensure!((2..=200).contains(&options.clients) && options.clients.is_multiple_of(2), "--clients: an even number from 2 to 200");
+    ensure!(
+        (2..=200).contains(&options.clients) && options.clients.is_multiple_of(2),
+        "--clients: an even number from 2 to 200"
+    );
     let seed = options.seed.unwrap_or_else(|| rand::rng().random());
     println!("crash: {} rounds, {} clients, seed {seed}", options.rounds, options.clients);
     let mut random = StdRng::seed_from_u64(seed);
@@ -108,7 +111,9 @@ async fn post(mut client: Client, sender: usize, to: SendTo, log: Log) -> anyhow
 async fn check(server: &Server, tokens: &[String], sent: &[Sent]) -> anyhow::Result<()> {
     let mut checked: Vec<ConversationId> = Vec::new();
     for (n, token) in tokens.iter().enumerate() {
-        let Some(conversation) = sent.iter().find(|sent| sent.sender == n).map(|sent| sent.conversation) else { continue };
+        let Some(conversation) = sent.iter().find(|sent| sent.sender == n).map(|sent| sent.conversation) else {
+            continue;
+        };
         if checked.contains(&conversation) {
             continue;
         }

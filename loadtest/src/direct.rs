@@ -3,8 +3,8 @@
 use std::{
     io::Write as _,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
     sync::Arc,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -47,7 +47,10 @@ fn fsync_median(directory: &Path) -> anyhow::Result<Duration> {
 }
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    ensure!((2..=2000).contains(&options.senders) && options.senders.is_multiple_of(2), "--senders: an even number from 2 to 2,000");
+    ensure!(
+        (2..=2000).contains(&options.senders) && options.senders.is_multiple_of(2),
+        "--senders: an even number from 2 to 2,000"
+    );
     ensure!((1..=3600).contains(&options.seconds), "--seconds: 1 to 3,600");
     let directory = tempfile::tempdir()?;
     let server = Server::start(&options.target, directory.path(), &["--unlimited"])?;

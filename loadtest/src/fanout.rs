@@ -162,12 +162,7 @@ fn median(values: &mut [f64]) -> f64 {
     values[values.len() / 2]
 }
 
-async fn post(
-    poster: &mut Client,
-    room: ConversationId,
-    options: &Options,
-    received: &Received,
-) -> anyhow::Result<()> {
+async fn post(poster: &mut Client, room: ConversationId, options: &Options, received: &Received) -> anyhow::Result<()> {
     const IN_FLIGHT: usize = 64;
     let receivers = options.receivers as u64;
     let content = "x".repeat(100);

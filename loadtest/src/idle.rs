@@ -39,7 +39,11 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         if count % 2500 == 0 || count == options.connections {
             settle().await;
             last = server.resident_bytes()?;
-            println!("  {count:6} sockets   {:8} KiB   {:.2} KiB each", last / 1024, per_socket(before, last, count - 100));
+            println!(
+                "  {count:6} sockets   {:8} KiB   {:.2} KiB each",
+                last / 1024,
+                per_socket(before, last, count - 100)
+            );
         }
     }
     let each = per_socket(before, last, options.connections - 100);

@@ -109,9 +109,9 @@ impl Server {
                     })
                 })
                 .collect();
-            workers.into_iter().try_for_each(|worker| {
-                worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?
-            })
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))?)
         })?;
         tokens.into_inner().map_err(|_| anyhow::anyhow!("a worker panicked"))
     }

@@ -73,7 +73,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         anyhow::Ok(slow)
     });
     post(&mut poster, room.conversation.id, options.messages).await.context("control")?;
-    let mut slow = tokio::time::timeout(Duration::from_secs(60), reading).await.context("control: the reader hangs")???;
+    let mut slow =
+        tokio::time::timeout(Duration::from_secs(60), reading).await.context("control: the reader hangs")???;
 
     let before = server.resident_bytes()?;
     let begun = Instant::now();
@@ -116,10 +117,20 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     }
     let ms = |times: &Histogram<u64>| times.value_at_percentile(99.0) as f64 / 1000.0;
     let grown = peak.saturating_sub(before) / (1024 * 1024);
-    println!("slow-reader: {} messages to {} listeners in {:.1} s", options.messages, options.listeners, took.as_secs_f64());
+    println!(
+        "slow-reader: {} messages to {} listeners in {:.1} s",
+        options.messages,
+        options.listeners,
+        took.as_secs_f64()
+    );
     println!("  server grew by, MiB       {grown:8}   (bar {})", options.bar_mib);
     println!("  gaps / events heard       {gaps:8} / {heard}");
-    println!("  others' p99, ms           {:8.2}   (control {:.2}; bar {:.2})", ms(&beside), ms(&control), bar_ms(ms(&control)));
+    println!(
+        "  others' p99, ms           {:8.2}   (control {:.2}; bar {:.2})",
+        ms(&beside),
+        ms(&control),
+        bar_ms(ms(&control))
+    );
     ensure!(gaps > 0, "the slow reader got no gap");
     ensure!(grown <= options.bar_mib, "the server grew by {grown} MiB");
     ensure!(ms(&beside) <= bar_ms(ms(&control)), "the others' p99 is above the bar");
@@ -136,8 +147,7 @@ async fn post(poster: &mut Client, room: chinwag_schema::ids::ConversationId, co
     while done < count {
         while begun < count && begun - done < IN_FLIGHT {
             let content = format!("{} {}", now_us(), "x".repeat(80));
-            let command =
-                Command::Send { to: SendTo::Conversation(room), message_id: uuid::Uuid::now_v7(), content };
+            let command = Command::Send { to: SendTo::Conversation(room), message_id: uuid::Uuid::now_v7(), content };
             poster.begin(command).await?;
             begun += 1;
         }
@@ -159,7 +169,8 @@ async fn watch(mut client: Client, count: usize) -> anyhow::Result<(Histogram<u6
     let (mut first, mut second) = (Histogram::<u64>::new(3)?, Histogram::<u64>::new(3)?);
     let mut heard = 0;
     while heard < count {
-        let frame = tokio::time::timeout(Duration::from_secs(120), client.next()).await.context("a listener hangs")??;
+        let frame =
+            tokio::time::timeout(Duration::from_secs(120), client.next()).await.context("a listener hangs")??;
         match frame {
             ServerFrame::Logged(event) => {
                 heard += 1;

@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chinwag_actors::{
-    directory::DirectoryMessage, engine::Node, ports::message_store::MessageStore,
-};
+use chinwag_actors::{directory::DirectoryMessage, engine::Node, ports::message_store::MessageStore};
 
 use crate::{auth::Accounts, config::Config};
 

@@ -58,12 +58,7 @@ impl Ready {
         );
     }
 
-    pub(super) fn found<P: Policy>(
-        &mut self,
-        change: Change,
-        found: StoreResult<Option<LogEvent>>,
-        cx: &mut C<'_, P>,
-    ) {
+    pub(super) fn found<P: Policy>(&mut self, change: Change, found: StoreResult<Option<LogEvent>>, cx: &mut C<'_, P>) {
         let Change { from, target, content, within_ms, reply } = change;
         let no_message = || ClientError::new(ErrorCode::NotFound, "no such message").field("message");
         // Rights may have ended while it was looked up.
@@ -93,7 +88,8 @@ impl Ready {
             return reply.fail(no_message());
         }
         if within_ms.is_some_and(|window| cx.unix_ms() - event.at_ms > window) {
-            return reply.fail(ClientError::new(ErrorCode::EditWindowOver, "Messages can be edited for 5 minutes only"));
+            return reply
+                .fail(ClientError::new(ErrorCode::EditWindowOver, "Messages can be edited for 5 minutes only"));
         }
         let target_seq = event.seq;
         let body = match content {

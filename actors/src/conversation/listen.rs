@@ -55,7 +55,9 @@ impl Ready {
                                 let limit = usize::try_from(REPLAY_MAX_EVENTS).expect("1,000");
                                 page_with_targets(&*store, id, Direction::After(at.seq), limit, Filter::All).await
                             }
-                            None => store.page(id, Direction::Before(head.next()), options.recent, Filter::Messages).await,
+                            None => {
+                                store.page(id, Direction::Before(head.next()), options.recent, Filter::Messages).await
+                            }
                         }
                     })
                     .await
@@ -87,7 +89,8 @@ impl Ready {
                 Event::Sequenced { event, .. } if event.body.is_message() => Some(event.clone()),
                 _ => None,
             });
-            let mut recent: Vec<_> = page.events.into_iter().filter(|event| event.body.is_message()).chain(newer).collect();
+            let mut recent: Vec<_> =
+                page.events.into_iter().filter(|event| event.body.is_message()).chain(newer).collect();
             recent.drain(..recent.len().saturating_sub(options.recent));
             recent
         });

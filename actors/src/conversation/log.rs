@@ -359,7 +359,8 @@ fn check_client_id(id: Uuid, now_ms: i64, window: Option<Duration>) -> Result<()
     let Some((seconds, nanos)) = id.get_timestamp().map(|at| at.to_unix()) else {
         return Err(ClientError::new(ErrorCode::BadRequest, "'message_id' must be a UUIDv7").field("message_id"));
     };
-    let at_ms = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000).saturating_add(i64::from(nanos / 1_000_000));
+    let at_ms =
+        i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1000).saturating_add(i64::from(nanos / 1_000_000));
     let ms = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
     let (code, text) = if at_ms > now_ms.saturating_add(ms(MESSAGE_ID_AHEAD_MAX)) {
         (ErrorCode::MessageIdAhead, "the message id lies more than 10 minutes ahead of the server")

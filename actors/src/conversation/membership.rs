@@ -25,7 +25,11 @@ use super::{
 };
 use crate::{
     directory::DirectoryMessage,
-    ports::{StoreError, StoreResult, account_store::{AccountStore, MemberRow}, message_store::NewBody},
+    ports::{
+        StoreError, StoreResult,
+        account_store::{AccountStore, MemberRow},
+        message_store::NewBody,
+    },
     relay::{RelayMessage, ReplyTo},
 };
 
@@ -233,8 +237,7 @@ impl Ready {
     fn settle_left<P: Policy>(&mut self, user: UserId, under_way: Arc<()>, cx: &mut C<'_, P>) {
         self.members.remove(&user);
         self.refuse_waiting_of::<P>(user);
-        let removed =
-            Arc::new(EncodedEvent::new(Event::Removed { conversation: cx.keep.id }, cx.unix_ms()));
+        let removed = Arc::new(EncodedEvent::new(Event::Removed { conversation: cx.keep.id }, cx.unix_ms()));
         let mut slots = cx.keep.listeners.of_user(user);
         slots.extend(cx.keep.listeners.present().filter(|(_, owner, _)| *owner == user).map(|(slot, ..)| slot));
         slots.sort_unstable();

@@ -43,47 +43,122 @@ pub struct ListenOptions {
 /// What a conversation is told.
 pub enum ConversationMessage {
     /// A message. Members only, in rooms anyone (listening or not). Answered [`Answer::Posted`].
-    Post { from: Arc<Caller>, client_id: Option<Uuid>, content: Arc<str>, reply: ReplyTo },
+    Post {
+        from: Arc<Caller>,
+        client_id: Option<Uuid>,
+        content: Arc<str>,
+        reply: ReplyTo,
+    },
     /// Changes an own message; `within_ms` bounds its age. Answered [`Answer::Changed`].
-    Edit { from: Arc<Caller>, target: EventId, content: Arc<str>, within_ms: Option<i64>, reply: ReplyTo },
+    Edit {
+        from: Arc<Caller>,
+        target: EventId,
+        content: Arc<str>,
+        within_ms: Option<i64>,
+        reply: ReplyTo,
+    },
     /// Blanks an own message. Answered [`Answer::Changed`].
-    Delete { from: Arc<Caller>, target: EventId, reply: ReplyTo },
+    Delete {
+        from: Arc<Caller>,
+        target: EventId,
+        reply: ReplyTo,
+    },
     /// Joins a public room as a listener, for as long as the socket lives. Answered [`Answer::Listening`].
-    Listen { from: Arc<Caller>, options: ListenOptions, reply: ReplyTo },
+    Listen {
+        from: Arc<Caller>,
+        options: ListenOptions,
+        reply: ReplyTo,
+    },
     /// Ends [`Self::Listen`]. Answered [`Answer::Done`]. At the end of a socket without an answer ([`ReplyTo::nobody`]).
-    Unlisten { from: Arc<Caller>, reply: ReplyTo },
+    Unlisten {
+        from: Arc<Caller>,
+        reply: ReplyTo,
+    },
     /// A member's socket, told of this conversation by `SessionMessage::Wake`, is ready: events after `after` go to it. Not answered.
-    Attach { from: Arc<Caller>, after: Seq },
+    Attach {
+        from: Arc<Caller>,
+        after: Seq,
+    },
     /// As [`Self::Attach`], for a client that says what it has. Answered [`Answer::Resumed`], before which the replayed events are
     /// sent (a corked socket gets them when it is uncorked, that is after the answer).
-    Resume { from: Arc<Caller>, position: Position, max_events: u64, reply: ReplyTo },
+    Resume {
+        from: Arc<Caller>,
+        position: Position,
+        max_events: u64,
+        reply: ReplyTo,
+    },
     /// Makes the caller a durable member (rooms, groups). Answered [`Answer::Joined`].
-    Join { from: Arc<Caller>, role: Role, reply: ReplyTo },
+    Join {
+        from: Arc<Caller>,
+        role: Role,
+        reply: ReplyTo,
+    },
     /// Ends the membership. Answered [`Answer::Left`].
-    Leave { from: Arc<Caller>, reply: ReplyTo },
+    Leave {
+        from: Arc<Caller>,
+        reply: ReplyTo,
+    },
     /// Answered [`Answer::History`].
-    History { from: Arc<Caller>, query: HistoryQuery, reply: ReplyTo },
+    History {
+        from: Arc<Caller>,
+        query: HistoryQuery,
+        reply: ReplyTo,
+    },
     /// Moves a pointer of the caller. Answered [`Answer::Moved`]. `clamp` takes a seq beyond the head as the head (frozen dialects).
-    Move { from: Arc<Caller>, pointer: Pointer, seq: Seq, clamp: bool, reply: ReplyTo },
+    Move {
+        from: Arc<Caller>,
+        pointer: Pointer,
+        seq: Seq,
+        clamp: bool,
+        reply: ReplyTo,
+    },
     /// The caller types, or stopped. Never answered.
-    Typing { from: Arc<Caller>, active: bool },
+    Typing {
+        from: Arc<Caller>,
+        active: bool,
+    },
     /// Answered [`Answer::Info`].
-    Info { from: Arc<Caller>, reply: ReplyTo },
+    Info {
+        from: Arc<Caller>,
+        reply: ReplyTo,
+    },
     /// Answered [`Answer::Members`]. `after` is a user id.
-    Members { from: Arc<Caller>, after: UserId, limit: usize, reply: ReplyTo },
+    Members {
+        from: Arc<Caller>,
+        after: UserId,
+        limit: usize,
+        reply: ReplyTo,
+    },
     /// Who listens now. Answered [`Answer::Listeners`].
-    Listeners { from: Arc<Caller>, limit: usize, reply: ReplyTo },
+    Listeners {
+        from: Arc<Caller>,
+        limit: usize,
+        reply: ReplyTo,
+    },
 
     /// The conversation was made just now: its members' sockets are told. Never answered. `requested` goes into [`Woken`].
-    Announce { from: Arc<Caller>, requested: bool },
+    Announce {
+        from: Arc<Caller>,
+        requested: bool,
+    },
 
     // ---- from the directory
     /// A socket of a member opened; `added` when the membership is new and the socket older.
-    Online { user: UserId, slot: Slot, dialect: Dialect, added: bool },
+    Online {
+        user: UserId,
+        slot: Slot,
+        dialect: Dialect,
+        added: bool,
+    },
     /// A socket of a member closed.
-    Offline { user: UserId, slot: Slot },
+    Offline {
+        user: UserId,
+        slot: Slot,
+    },
     /// The members' sockets as of activation.
-    Interested { sessions: Vec<(UserId, Slot, Dialect)> },
+    Interested {
+        sessions: Vec<(UserId, Slot, Dialect)>,
+    },
 
     // ---- own work that came back
     Loaded(Box<StoreResult<Option<Loaded>>>),
@@ -92,38 +167,131 @@ pub enum ConversationMessage {
     Appended(StoreResult<Vec<Appended>>),
     ReadBack(StoreResult<(Head, Page)>),
     /// A page was read for an answer.
-    Paged { next: Box<super::history::AfterPage>, page: StoreResult<Page> },
-    MembersRead { rows: StoreResult<Vec<(MemberRow, Cursor)>>, limit: usize, from: Arc<Caller>, reply: ReplyTo },
+    Paged {
+        next: Box<super::history::AfterPage>,
+        page: StoreResult<Page>,
+    },
+    MembersRead {
+        rows: StoreResult<Vec<(MemberRow, Cursor)>>,
+        limit: usize,
+        from: Arc<Caller>,
+        reply: ReplyTo,
+    },
     /// The target of a change was looked up.
-    Found { change: Box<super::change::Change>, found: StoreResult<Option<LogEvent>> },
+    Found {
+        change: Box<super::change::Change>,
+        found: StoreResult<Option<LogEvent>>,
+    },
     /// A membership's intent was stored.
-    MemberStored { change: Box<super::membership::MemberChange>, stored: StoreResult<bool> },
+    MemberStored {
+        change: Box<super::membership::MemberChange>,
+        stored: StoreResult<bool>,
+    },
     /// A new membership is complete in the store.
-    MemberSettled { change: Box<super::membership::MemberChange>, settled: StoreResult<Cursor> },
+    MemberSettled {
+        change: Box<super::membership::MemberChange>,
+        settled: StoreResult<Cursor>,
+    },
     /// A member's cursor and own total were read; the message that needed them is handled again.
-    Recall { user: UserId, loaded: StoreResult<(Cursor, u64)>, message: Box<ConversationMessage> },
-    Totals { moved: Box<super::pointers::PointerMove>, totals: StoreResult<(u64, u64)> },
+    Recall {
+        user: UserId,
+        loaded: StoreResult<(Cursor, u64)>,
+        message: Box<ConversationMessage>,
+    },
+    Totals {
+        moved: Box<super::pointers::PointerMove>,
+        totals: StoreResult<(u64, u64)>,
+    },
     /// Timers.
-    TypingLapsed { user: UserId },
-    Retry { batch: u64 },
+    TypingLapsed {
+        user: UserId,
+    },
+    Retry {
+        batch: u64,
+    },
     Redeliver,
     IdleCheck,
     /// Makes the handler panic: tests of recovery.
     #[cfg(feature = "fault-injection")]
-    Panic { reply: ReplyTo },
+    Panic {
+        reply: ReplyTo,
+    },
 }
 
 #[cfg(not(feature = "fault-injection"))]
 message_kinds!(ConversationMessage {
-    Post, Edit, Delete, Listen, Unlisten, Attach, Resume, Join, Leave, History, Move, Typing, Info, Members, Listeners,
-    Announce, Online, Offline, Interested, Loaded, AskInterest, Appended, ReadBack, Paged, MembersRead, Found, MemberStored, MemberSettled, Recall, Totals,
-    TypingLapsed, Retry, Redeliver, IdleCheck,
+    Post,
+    Edit,
+    Delete,
+    Listen,
+    Unlisten,
+    Attach,
+    Resume,
+    Join,
+    Leave,
+    History,
+    Move,
+    Typing,
+    Info,
+    Members,
+    Listeners,
+    Announce,
+    Online,
+    Offline,
+    Interested,
+    Loaded,
+    AskInterest,
+    Appended,
+    ReadBack,
+    Paged,
+    MembersRead,
+    Found,
+    MemberStored,
+    MemberSettled,
+    Recall,
+    Totals,
+    TypingLapsed,
+    Retry,
+    Redeliver,
+    IdleCheck,
 });
 #[cfg(feature = "fault-injection")]
 message_kinds!(ConversationMessage {
-    Post, Edit, Delete, Listen, Unlisten, Attach, Resume, Join, Leave, History, Move, Typing, Info, Members, Listeners,
-    Announce, Online, Offline, Interested, Loaded, AskInterest, Appended, ReadBack, Paged, MembersRead, Found, MemberStored, MemberSettled, Recall, Totals,
-    TypingLapsed, Retry, Redeliver, IdleCheck, Panic,
+    Post,
+    Edit,
+    Delete,
+    Listen,
+    Unlisten,
+    Attach,
+    Resume,
+    Join,
+    Leave,
+    History,
+    Move,
+    Typing,
+    Info,
+    Members,
+    Listeners,
+    Announce,
+    Online,
+    Offline,
+    Interested,
+    Loaded,
+    AskInterest,
+    Appended,
+    ReadBack,
+    Paged,
+    MembersRead,
+    Found,
+    MemberStored,
+    MemberSettled,
+    Recall,
+    Totals,
+    TypingLapsed,
+    Retry,
+    Redeliver,
+    IdleCheck,
+    Panic,
 });
 
 /// What a conversation loads when it wakes up.
@@ -164,20 +332,65 @@ pub enum Outcome {
 /// What a conversation answers to one socket. The relay hands it to the session's renderer, in order with the events that it sends.
 #[derive(Clone)]
 pub enum Answer {
-    Posted { info: Arc<Info>, seq: Seq, id: EventId, at_ms: i64, duplicate: bool },
+    Posted {
+        info: Arc<Info>,
+        seq: Seq,
+        id: EventId,
+        at_ms: i64,
+        duplicate: bool,
+    },
     /// An edit or deletion is durable; `None` event: nothing changed (a repeat), the ids are then of the earlier change or the target.
-    Changed { info: Arc<Info>, seq: Seq, id: EventId, at_ms: i64 },
+    Changed {
+        info: Arc<Info>,
+        seq: Seq,
+        id: EventId,
+        at_ms: i64,
+    },
     /// Listens now. `recent` are messages, oldest first; `names` at most `ROOMS_MEMBERS_SHOWN`.
-    Listening { info: Arc<Info>, names: Vec<Name>, recent: Vec<LogEvent>, outcome: Option<Outcome> },
-    Joined { info: Arc<Info>, new: bool },
-    Left { info: Arc<Info>, was_member: bool },
-    Resumed { info: Arc<Info>, outcome: Outcome },
-    History { info: Arc<Info>, page: Arc<Page> },
-    Moved { info: Arc<Info>, pointer: Pointer, seq: Seq, unread: u64 },
-    Info { info: Arc<Info>, last: Option<LogEvent> },
-    Members { info: Arc<Info>, members: Vec<(MemberRow, Cursor)>, next: Option<UserId> },
-    Listeners { info: Arc<Info>, listeners: Vec<(UserId, Name)> },
-    Done { info: Arc<Info> },
+    Listening {
+        info: Arc<Info>,
+        names: Vec<Name>,
+        recent: Vec<LogEvent>,
+        outcome: Option<Outcome>,
+    },
+    Joined {
+        info: Arc<Info>,
+        new: bool,
+    },
+    Left {
+        info: Arc<Info>,
+        was_member: bool,
+    },
+    Resumed {
+        info: Arc<Info>,
+        outcome: Outcome,
+    },
+    History {
+        info: Arc<Info>,
+        page: Arc<Page>,
+    },
+    Moved {
+        info: Arc<Info>,
+        pointer: Pointer,
+        seq: Seq,
+        unread: u64,
+    },
+    Info {
+        info: Arc<Info>,
+        last: Option<LogEvent>,
+    },
+    Members {
+        info: Arc<Info>,
+        members: Vec<(MemberRow, Cursor)>,
+        next: Option<UserId>,
+    },
+    Listeners {
+        info: Arc<Info>,
+        listeners: Vec<(UserId, Name)>,
+    },
+    Done {
+        info: Arc<Info>,
+    },
     Failed(ClientError),
 }
 

@@ -101,7 +101,10 @@ impl ConversationKeep {
 
 enum Phase {
     /// The store and the directory are asked; messages wait, at most `PENDING_MAX`.
-    Waking { waiting: VecDeque<ConversationMessage>, loaded: Option<Box<Ready>> },
+    Waking {
+        waiting: VecDeque<ConversationMessage>,
+        loaded: Option<Box<Ready>>,
+    },
     Ready(Box<Ready>),
     /// No such conversation, or the store doesn't answer: everything is refused with this, and the actor stops.
     Refusing(ClientError),
@@ -253,15 +256,13 @@ impl Ready {
             M::Totals { moved, totals } => self.totals(*moved, totals, cx),
             M::Members { from, after, limit, reply } => self.read_members::<P>(from, after, limit, reply, cx),
             M::MembersRead { rows, limit, from, reply } => self.members_read(rows, limit, &from, reply, cx),
-            M::Listeners { from, limit, reply } => {
-                match P::may_read(&from, self.is_member(&from)) {
-                    Ok(()) => {
-                        let listeners = cx.keep.listeners.users(limit);
-                        reply.send(Answer::Listeners { info: self.info(&from, cx.keep), listeners });
-                    }
-                    Err(error) => reply.fail(error),
+            M::Listeners { from, limit, reply } => match P::may_read(&from, self.is_member(&from)) {
+                Ok(()) => {
+                    let listeners = cx.keep.listeners.users(limit);
+                    reply.send(Answer::Listeners { info: self.info(&from, cx.keep), listeners });
                 }
-            }
+                Err(error) => reply.fail(error),
+            },
             M::Typing { from, active } => self.typing::<P>(&from, active, cx),
             M::Announce { from, requested } => self.announce(&from, requested, cx),
             M::Online { user, slot, dialect, added } => {
@@ -273,7 +274,13 @@ impl Ready {
             #[cfg(feature = "fault-injection")]
             M::Panic { reply: _reply } => panic!("asked to"),
             // Left over from before a restart of this actor, or handled above.
-            M::Loaded(_) | M::AskInterest | M::Interested { .. } | M::IdleCheck | M::Retry { .. } | M::Redeliver | M::TypingLapsed { .. } => {}
+            M::Loaded(_)
+            | M::AskInterest
+            | M::Interested { .. }
+            | M::IdleCheck
+            | M::Retry { .. }
+            | M::Redeliver
+            | M::TypingLapsed { .. } => {}
         }
     }
 
@@ -313,7 +320,14 @@ impl Ready {
         }
     }
 
-    fn online<P: Policy>(&mut self, user: UserId, slot: Slot, dialect: Dialect, added: Option<Added>, cx: &mut C<'_, P>) {
+    fn online<P: Policy>(
+        &mut self,
+        user: UserId,
+        slot: Slot,
+        dialect: Dialect,
+        added: Option<Added>,
+        cx: &mut C<'_, P>,
+    ) {
         if self.members.contains_key(&user) {
             cx.keep.listeners.put_present(slot, user, dialect);
             self.wake(slot, user, dialect, added, cx.keep);

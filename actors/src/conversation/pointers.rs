@@ -112,9 +112,9 @@ impl Ready {
         cx: &mut C<'_, P>,
     ) {
         if !self.is_member(&from) {
-            let error = P::may_read(&from, false).err().unwrap_or_else(|| {
-                ClientError::new(ErrorCode::Forbidden, "only members have pointers; join first")
-            });
+            let error = P::may_read(&from, false)
+                .err()
+                .unwrap_or_else(|| ClientError::new(ErrorCode::Forbidden, "only members have pointers; join first"));
             return reply.fail(error);
         }
         let head = self.head.seq;
@@ -147,12 +147,7 @@ impl Ready {
         );
     }
 
-    pub(super) fn totals<P: Policy>(
-        &mut self,
-        moved: PointerMove,
-        totals: StoreResult<(u64, u64)>,
-        cx: &mut C<'_, P>,
-    ) {
+    pub(super) fn totals<P: Policy>(&mut self, moved: PointerMove, totals: StoreResult<(u64, u64)>, cx: &mut C<'_, P>) {
         let (messages, own) = match totals {
             Ok(totals) => totals,
             Err(error) => return moved.reply.fail(store_failed(&error)),

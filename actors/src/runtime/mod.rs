@@ -38,8 +38,7 @@ pub struct Runtime {
 impl Runtime {
     /// Makes a runtime and starts its supervisor on the first worker.
     pub fn start(clock: Arc<dyn Clock>, placement: Placement) -> Arc<Self> {
-        let runtime =
-            Arc::new(Self { clock, placement, metrics: Arc::default(), supervisor: OnceLock::new() });
+        let runtime = Arc::new(Self { clock, placement, metrics: Arc::default(), supervisor: OnceLock::new() });
         let supervisor = runtime.spawn::<supervisor::Supervisor>(0, supervisor::Tally::default);
         if runtime.supervisor.set(supervisor).is_err() {
             unreachable!("set once, here");
@@ -63,9 +62,7 @@ impl Runtime {
     }
 
     /// Makes the address of an actor that is started on the calling thread later, by the function returned.
-    pub fn prepare<B: Behaviour>(
-        self: &Arc<Self>,
-    ) -> (Mailbox<B::Message>, impl FnOnce(B::Keep) + use<B>) {
+    pub fn prepare<B: Behaviour>(self: &Arc<Self>) -> (Mailbox<B::Message>, impl FnOnce(B::Keep) + use<B>) {
         let shared = Arc::new(Shared::<B::Message>::new(B::MAILBOX, self.metrics.kind::<B>()));
         self.metrics.register(&shared);
         let (runtime, started) = (self.clone(), shared.clone());

@@ -53,11 +53,7 @@ impl Placement {
     }
 
     /// Spawns a future on worker `index % workers`.
-    pub fn spawn_on<F: Future<Output = ()> + 'static>(
-        &self,
-        index: usize,
-        make: impl FnOnce() -> F + Send + 'static,
-    ) {
+    pub fn spawn_on<F: Future<Output = ()> + 'static>(&self, index: usize, make: impl FnOnce() -> F + Send + 'static) {
         self.run_on(index, move || {
             actix_rt::spawn(make());
         });

@@ -188,11 +188,7 @@ impl Io<'_, '_> {
     }
 
     /// Calls back after a delay, for timers of a dialect.
-    pub fn after(
-        &self,
-        delay: std::time::Duration,
-        next: impl FnOnce(&mut Conn, &mut Io<'_, '_>) + Send + 'static,
-    ) {
+    pub fn after(&self, delay: std::time::Duration, next: impl FnOnce(&mut Conn, &mut Io<'_, '_>) + Send + 'static) {
         self.aside(tokio::time::sleep(delay), move |(), conn, io| next(conn, io));
     }
 }

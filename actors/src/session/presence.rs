@@ -1,7 +1,6 @@
 //! The session of a presence socket: hears when users with whom its own user shares a chat come and go. It says nothing itself, but an
 //! open one keeps its user online.
 
-
 use chinwag_schema::{
     error::CloseCode,
     ids::UserId,

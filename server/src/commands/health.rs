@@ -45,7 +45,8 @@ fn ensure_plain(config: &Config) -> anyhow::Result<()> {
 
 fn written(data: &Path) -> anyhow::Result<SocketAddr> {
     let path = data.join("ports.json");
-    let text = std::fs::read_to_string(&path).with_context(|| format!("can't read {}; is the server running?", path.display()))?;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("can't read {}; is the server running?", path.display()))?;
     let ports: serde_json::Value = serde_json::from_str(&text)?;
     let address = ports["http"][0].as_str().context("the server has no http listener")?;
     Ok(address.parse()?)

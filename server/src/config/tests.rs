@@ -233,7 +233,8 @@ fn the_shown_settings_name_their_sources_mask_secrets_and_load_again() {
 #[test]
 fn a_secret_in_a_file_that_others_may_read_is_refused() {
     let key = crate::hex::encode(&crate::hex::random_32());
-    for (name, text) in [(".env", format!("CHINWAG_SECRET={key}\n")), ("chinwag.toml", format!("secret = \"{key}\"\n"))] {
+    for (name, text) in [(".env", format!("CHINWAG_SECRET={key}\n")), ("chinwag.toml", format!("secret = \"{key}\"\n"))]
+    {
         let place = Place::new().file(name, &text);
         let path = place.directory.path().join(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();

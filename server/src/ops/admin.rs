@@ -32,7 +32,10 @@ struct Asked {
     top: Option<usize>,
 }
 
-async fn actors(state: Data<OpsState>, asked: Result<Query<Asked>, actix_web::Error>) -> Result<HttpResponse, ApiError> {
+async fn actors(
+    state: Data<OpsState>,
+    asked: Result<Query<Asked>, actix_web::Error>,
+) -> Result<HttpResponse, ApiError> {
     let asked = asked.map_err(|error| ClientError::new(ErrorCode::BadRequest, error.to_string()))?;
     let metrics = state.node.runtime.metrics();
     let kinds: Vec<Value> = metrics.kinds().iter().map(|kind| summary(&kind.snapshot())).collect();

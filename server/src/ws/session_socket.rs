@@ -103,7 +103,8 @@ impl Endpoint for SessionSocket {
     }
 
     fn on_closed(&mut self, closed: Closed) {
-        let clean = closed.by == ClosedBy::Peer && matches!(closed.code, Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) | None);
+        let clean = closed.by == ClosedBy::Peer
+            && matches!(closed.code, Some(CloseCode::NORMAL | CloseCode::GOING_AWAY) | None);
         if clean {
             self.tell(SessionMessage::ClosedCleanly);
         }

@@ -300,10 +300,7 @@ proptest! {
 
 #[test]
 fn one_close_frame_is_sent_however_often_the_socket_is_closed() {
-    let outbox = Outbox::new(
-        Encoding { dialect: Dialect::Native, compressed: false },
-        Rc::new(OutboxStats::default()),
-    );
+    let outbox = Outbox::new(Encoding { dialect: Dialect::Native, compressed: false }, Rc::new(OutboxStats::default()));
     outbox.close(CloseCode::UNAUTHORIZED, "refused");
     let mut written = Vec::new();
     outbox.take(&mut written, usize::MAX, usize::MAX);
