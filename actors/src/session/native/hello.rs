@@ -93,6 +93,7 @@ impl NativeSession {
 
         let wanted = Wanted {
             slot,
+            session: io.tools.mailbox(),
             user,
             account: !guest,
             after: ConversationId(0),

@@ -11,7 +11,13 @@ use chinwag_schema::{
 use rustc_hash::FxHashMap;
 
 use super::{Io, Known, NativeSession, answer, people, refuse, resume::Gathering};
-use crate::{engine::Node, ports::StoreResult, presence::PresenceMessage, session::dialect::store_error};
+use crate::{
+    engine::Node,
+    ports::StoreResult,
+    presence::PresenceMessage,
+    runtime::Mailbox,
+    session::{SessionMessage, dialect::store_error},
+};
 
 /// A page of the list.
 pub(super) struct Listed {
@@ -28,6 +34,7 @@ pub(super) struct Listed {
 /// What to list.
 pub(super) struct Wanted {
     pub slot: Slot,
+    pub session: Mailbox<SessionMessage>,
     pub user: UserId,
     /// Whether the user has an account, and so may be a member.
     pub account: bool,
@@ -39,7 +46,7 @@ pub(super) struct Wanted {
 
 /// Reads a page. Memberships first and heads last: the caller's cork is in place, so that whatever comes after a head comes after the list.
 pub(super) async fn list(node: Arc<Node>, wanted: Wanted) -> StoreResult<Listed> {
-    let Wanted { slot, user, account, after, limit, also } = wanted;
+    let Wanted { slot, session, user, account, after, limit, also } = wanted;
     let mut members: Vec<Membership> = Vec::new();
     if account {
         members = node.accounts.memberships(user, after, limit + 1).await?;
@@ -49,7 +56,8 @@ pub(super) async fn list(node: Arc<Node>, wanted: Wanted) -> StoreResult<Listed>
     let next = members.last().map(|last| last.conversation.id).filter(|_| more);
 
     let others: Vec<UserId> = members.iter().filter_map(|member| Some(member.conversation.other(user)?.user)).collect();
-    if !others.is_empty() {
+    // A socket that closed meanwhile was forgotten already, and isn't again. The session lives on this thread: it can't close in between.
+    if !others.is_empty() && !session.is_closed() {
         // Before asking who is online, so that no change falls between. Full: presence is shed first.
         let _ = node.presence.tell(PresenceMessage::Watch { slot, users: others.clone() });
     }
@@ -142,6 +150,7 @@ impl NativeSession {
         let caller = io.caller();
         let wanted = Wanted {
             slot: io.slot,
+            session: io.tools.mailbox(),
             user: caller.user,
             account: !caller.guest,
             after: after.unwrap_or_default(),
