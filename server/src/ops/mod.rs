@@ -2,6 +2,7 @@
 
 mod admin;
 mod live;
+mod notification;
 pub mod prometheus;
 
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub fn routes(config: &mut ServiceConfig, state: Data<OpsState>) {
         .route("/metrics", web::get().to(metrics))
         .configure(admin::routes)
         .configure(live::routes)
+        .configure(notification::routes)
         .default_service(web::to(not_found));
     config.service(scope);
 }
@@ -74,7 +76,8 @@ async fn operators_only(
 }
 
 async fn not_found() -> Result<HttpResponse, ApiError> {
-    let text = "not found; there are /health, /metrics, /admin/actors, /admin/live and /ws/echo here";
+    let text =
+        "not found; there are /health, /metrics, /admin/actors, /admin/live, /admin/notification and /ws/echo here";
     Err(ClientError::new(ErrorCode::NotFound, text).into())
 }
 
