@@ -12,8 +12,9 @@ use crate::auth::{Identity, Session, tickets::TICKET_TTL};
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// Prefixes of the frozen routes: their own, the short one, and what clients behind the usual reverse proxy call.
-const PREFIXES: [&str; 3] = ["/api/auth", "/auth", "/api/auth/api/auth"];
+/// Prefixes of the frozen routes: their own, the short one, and both again under `/api/auth`, as clients behind the usual reverse
+/// proxy call them.
+const PREFIXES: [&str; 4] = ["/api/auth", "/auth", "/api/auth/api/auth", "/api/auth/auth"];
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut ServiceConfig) {

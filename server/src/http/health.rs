@@ -91,8 +91,10 @@ impl ServiceState {
 
 /// Adds the routes.
 pub(super) fn routes(config: &mut ServiceConfig) {
+    // The second as clients of the messenger dialect behind the usual reverse proxy call it.
+    let paths = ["/health", "/api/auth/health"];
     config
-        .service(web::resource("/health").route(web::get().to(health)).route(web::head().to(health)))
+        .service(web::resource(paths).route(web::get().to(health)).route(web::head().to(health)))
         .service(web::resource("/metrics").route(web::get().to(metrics)));
 }
 

@@ -101,7 +101,7 @@ fn ann() -> Value {
 
 #[actix_rt::test]
 async fn the_frozen_routes_answer_to_the_letter_under_all_prefixes() {
-    for prefix in ["/api/auth", "/auth", "/api/auth/api/auth"] {
+    for prefix in ["/api/auth", "/auth", "/api/auth/api/auth", "/api/auth/auth"] {
         let (_fixture, app) = fixture().await;
         let path = |name: &str| format!("{prefix}/{name}");
         let registered = send(&app, post(&path("register"), json!({"username": " ann ", "password": "secret1"}))).await;
@@ -374,6 +374,8 @@ async fn profiles_show_and_set_the_display_name() {
 async fn health_and_metrics_tell_their_facts() {
     let (_fixture, app) = fixture().await;
     let health = send(&app, TestRequest::get().uri("/health")).await;
+    let proxied = send(&app, TestRequest::get().uri("/api/auth/health")).await;
+    assert_eq!((proxied.status, &proxied.json()["message"]), (health.status, &health.json()["message"]));
     let body = health.json();
     assert_eq!((health.status.as_u16(), &body["success"], &body["connections"]), (200, &json!(true), &json!(3)));
     assert_eq!(body["services"]["redis"], json!("not used"));
