@@ -113,7 +113,7 @@ impl Ready {
     pub(super) fn unlisten<P: Policy>(&mut self, from: &Arc<Caller>, reply: ReplyTo, cx: &mut C<'_, P>) {
         // A member's own socket goes on hearing the conversation.
         let member = self.is_member(from) && from.dialect != Dialect::Rooms;
-        let present = member && cx.keep.listeners.present().any(|(slot, ..)| slot == from.slot);
+        let present = member && cx.keep.listeners.is_present(from.slot);
         if !present || !cx.keep.listeners.demote(from.slot) {
             self.detach(from.slot, Some(from.slot), cx);
         }
@@ -239,6 +239,10 @@ impl Ready {
         let (outcome, replay) = match self.replay_of(after.min(self.head.seq), page, now_ms) {
             Some(replay) => (self.replayed(after), replay),
             None => {
+                if from.dialect == Dialect::Messenger {
+                    // It knows no gaps: its session must not take what comes now for all that there was.
+                    self.wake(from.slot, from.user, from.dialect, None, cx.keep);
+                }
                 let (from, to) = (after.next(), self.head.seq);
                 let gap = Event::Gap { origin: self.origin.clone(), from, to };
                 // An answer says it itself; without one, the gap is an event.

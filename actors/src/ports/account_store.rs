@@ -96,6 +96,7 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Creates a room or group. `AlreadyExists` when a room's name is taken. No member is added.
     async fn create_conversation(&self, conversation: &Conversation) -> StoreResult<()>;
     /// Returns the chat of these two users, making it (with both as settled members) if need be; the flag says 'made now'.
+    /// `LimitReached` when its maker (`created_by`) has `limits::user::CONVERSATIONS_MAX` memberships; the other one is not asked.
     async fn open_direct(&self, new: &Conversation) -> StoreResult<(Conversation, bool)>;
     async fn direct_between(&self, a: UserId, b: UserId) -> StoreResult<Option<Conversation>>;
     async fn conversation(&self, id: ConversationId) -> StoreResult<Option<Conversation>>;

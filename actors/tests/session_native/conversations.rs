@@ -99,6 +99,13 @@ fn rooms_are_listened_to_by_guests_and_joined_by_accounts() {
         assert_eq!(guest.ask("edit", edit.clone()).await["seq"], head + 3);
         let other = Native::enter_with(&engine, json!({"guest": "gus"})).await;
         assert_eq!(other.ask("edit", edit).await["code"], "forbidden");
+        // Nor does a copy of a message make it one's own.
+        let history = other.ask("history", json!({"conversation": room})).await;
+        let seen = history["events"].as_array().unwrap().iter().find(|event| event["id"] == said["id"]).unwrap();
+        let copied = json!({"conversation": room, "message_id": seen["message_id"], "content": "hi"});
+        assert_eq!(other.ask("send", copied).await["duplicate"], true);
+        let delete = json!({"conversation": room, "message": said["id"]});
+        assert_eq!(other.ask("delete", delete).await["code"], "forbidden");
         for (kind, fields) in [
             ("room.join", json!({"name": "Kitchen"})),
             ("group.create", json!({"name": "x"})),

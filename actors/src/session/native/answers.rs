@@ -27,7 +27,8 @@ impl NativeSession {
         let NativeTag { id, what } = tag;
         match (what, answer) {
             (What::Resume { conversation, round }, answer) => self.resumed(conversation, round, answer, io),
-            (What::SendAsGuest, Answer::Posted { id: event, .. }) => self.remember_own(event),
+            // Not of a repeat: another socket may have sent the first, whose message id and text anybody can read in its event.
+            (What::SendAsGuest, Answer::Posted { id: event, duplicate: false, .. }) => self.remember_own(event),
             (What::Members, Answer::Members { info: _, members, next }) => self.members_read(id, members, next, io),
             (What::Info, Answer::Info { info, last }) if info.conversation.kind == ConversationKind::Direct => {
                 let described = self.described(&info, io);

@@ -73,6 +73,11 @@ impl Gathering {
             missing: 0,
         }
     }
+
+    /// Returns the request that waits for owners.
+    pub(super) fn request(&self) -> Option<&str> {
+        Some(&*self.id).filter(|id| !id.is_empty())
+    }
 }
 
 impl Entry {

@@ -267,7 +267,7 @@ pub async fn memberships_are_paged_and_leave_out_those_leaving(store: &impl Acco
 }
 
 pub async fn memberships_have_a_bound(store: &impl AccountStore) {
-    some_users(store, 1).await;
+    some_users(store, 2).await;
     let most = limits::user::CONVERSATIONS_MAX as i64;
     for id in 1..=most + 1 {
         store.create_conversation(&conversation(id, ConversationKind::Group, Some("group"))).await.unwrap();
@@ -278,6 +278,12 @@ pub async fn memberships_have_a_bound(store: &impl AccountStore) {
             Err(other) => panic!("{other}"),
         }
     }
+    // Nor may it open chats; others may open theirs with it.
+    let chat = |by| Conversation { created_by: UserId(by), ..direct(most + 2, 1, 2) };
+    assert!(matches!(store.open_direct(&chat(1)).await, Err(StoreError::LimitReached(bound)) if bound as i64 == most));
+    assert_eq!(store.direct_between(UserId(1), UserId(2)).await.unwrap(), None);
+    assert!(store.open_direct(&chat(2)).await.unwrap().1);
+    store.remove_member(ConversationId(most + 2), UserId(1)).await.unwrap();
     // Leaving one makes room for another.
     store.remove_member(ConversationId(1), UserId(1)).await.unwrap();
     assert!(store.put_member(ConversationId(most + 1), &member(1, MemberState::Settled)).await.unwrap());

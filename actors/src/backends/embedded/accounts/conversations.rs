@@ -79,6 +79,7 @@ pub(super) fn open_direct(conn: &mut SqliteConnection, mut new: Conversation) ->
     if let Some(there) = direct_between(conn, pair[0].user, pair[1].user)? {
         return Ok((there, false));
     }
+    members::check_bound_of(conn, new.created_by)?;
     create(conn, &new)?;
     for member in pair {
         members::insert(conn, new.id, &MemberRow { member, role: Role::Member, state: MemberState::Settled })?;

@@ -88,14 +88,16 @@ pub(super) fn put(conn: &mut SqliteConnection, conversation: ConversationId, row
     if count.cast_unsigned() >= most {
         return Err(StoreError::LimitReached(most));
     }
-    let theirs: i64 =
-        members::table.filter(members::user.eq(row.member.user.0)).count().get_result(conn).map_err(fault)?;
-    let most = limits::user::CONVERSATIONS_MAX as u64;
-    if theirs.cast_unsigned() >= most {
-        return Err(StoreError::LimitReached(most));
-    }
+    check_bound_of(conn, row.member.user)?;
     insert(conn, conversation, row)?;
     Ok(true)
+}
+
+/// Refuses one more membership of a user that has as many as there may be.
+pub(super) fn check_bound_of(conn: &mut SqliteConnection, user: UserId) -> StoreResult<()> {
+    let theirs: i64 = members::table.filter(members::user.eq(user.0)).count().get_result(conn).map_err(fault)?;
+    let most = limits::user::CONVERSATIONS_MAX as u64;
+    if theirs.cast_unsigned() >= most { Err(StoreError::LimitReached(most)) } else { Ok(()) }
 }
 
 /// Adds a member that isn't there, without a look at the bounds.
