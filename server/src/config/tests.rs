@@ -175,6 +175,8 @@ fn contradictions_are_refused() {
         (&["--allowed-origins", "*"], "is not an origin"),
         (&["--allowed-origins", "https://a.example/path"], "is not an origin"),
         (&["--trusted-proxies", "10.0.0.0/40"], "is not a network"),
+        (&["--trusted-proxies", "0.0.0.0/0"], "is every address"),
+        (&["--trusted-proxies", "::/0"], "is every address"),
         (&["--data", "a", "--data", "b"], "--data: given 2 times"),
         (&["--secret", "00"], "visible to everyone"),
         (&["--log-level", "chinwag=loud"], "--log-level: "),

@@ -297,7 +297,12 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 fn network(text: &str) -> Result<IpNet, String> {
     let alone = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| alone()).map_err(|_| format!("'{text}' is not a network: write it such as 10.0.0.0/8"))
+    let wrong = |_| format!("'{text}' is not a network: write it such as 10.0.0.0/8");
+    let network: IpNet = text.parse().or_else(|_| alone()).map_err(wrong)?;
+    if network.prefix_len() == 0 {
+        return Err(format!("'{text}' is every address: anybody could then say to come from anywhere"));
+    }
+    Ok(network)
 }
 
 fn origin(text: &str) -> Result<String, String> {

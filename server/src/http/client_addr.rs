@@ -3,7 +3,8 @@
 //! Forwarding headers (`Forwarded`, RFC 7239; `X-Forwarded-For`) are believed from trusted proxies only, read from the right, and
 //! stop at the first address that isn't one. A request that carries any never counts as loopback, trusted or not: a proxy on this machine
 //! must not lend its visitors the rights of the machine's owner. Nor does one that names another host: a browser of this machine sends
-//! such requests for a page whose DNS name was made to mean 127.0.0.1 (DNS rebinding), and may read the answers.
+//! such requests for a page whose DNS name was made to mean 127.0.0.1 (DNS rebinding), and may read the answers. Nor one that a page of
+//! another origin sends: it can't read the answer, but the request was made all the same (CSRF).
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -12,6 +13,8 @@ use actix_web::{
     http::header::{self, HeaderMap},
 };
 use ipnet::IpNet;
+
+use crate::ws::handshake::{self, SameHost};
 
 /// Headers that only a proxy sends.
 const FORWARDING: [&str; 8] = [
@@ -52,7 +55,8 @@ impl ClientAddr {
             (Some(ip), _) | (None, Some(ip)) => ip,
             (None, None) => peer,
         };
-        Self { ip, loopback: ip.is_loopback() && !is_forwarded(headers) && names_this_machine(headers) }
+        let owner = || !is_forwarded(headers) && names_this_machine(headers) && !is_of_another_page(headers);
+        Self { ip, loopback: ip.is_loopback() && owner() }
     }
 
     /// Finds the client behind an HTTP request.
@@ -90,6 +94,11 @@ impl ClientAddr {
 /// Says whether a proxy handed the request on.
 pub fn is_forwarded(headers: &HeaderMap) -> bool {
     FORWARDING.iter().any(|name| headers.contains_key(*name))
+}
+
+/// Says whether a browser sent the request for a page of another origin than the host that it names. `Origin: null` counts too.
+fn is_of_another_page(headers: &HeaderMap) -> bool {
+    !handshake::origin_allowed(headers, &[], SameHost::Allowed)
 }
 
 /// Says whether the request was sent to an address or to `localhost`, not to a name that somebody's DNS could point here. Without
@@ -214,6 +223,15 @@ mod tests {
         }
         for host in ["rebound.example:9600", "localhost.evil.example", "127.0.0.1.evil.example:9600", "evil", ""] {
             assert!(!local(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_request_of_another_page_is_not_loopback() {
+        let local = |origin: &str| client("127.0.0.1", &[("host", "127.0.0.1:9600"), ("origin", origin)], &[]).1;
+        assert!(local("http://127.0.0.1:9600"));
+        for origin in ["http://evil.example", "null", "http://127.0.0.1:3000", "http://127.0.0.1:9600.evil.example"] {
+            assert!(!local(origin), "{origin}");
         }
     }
 
