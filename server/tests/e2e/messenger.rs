@@ -177,3 +177,72 @@ fn history_pages_backwards() {
     assert_eq!(texts(&middle), ["1", "2", "3"]);
     assert_eq!(texts(&page(Some(middle[0]["messageId"].clone()))), ["0"]);
 }
+
+#[test]
+fn a_public_room_has_no_secrets_and_a_group_needs_membership() {
+    let server = Server::start();
+    let mut rita = server.rooms_in("rita", "Lobby");
+    let message = rita.say("hello messenger");
+    let lobby = message["roomId"].clone();
+    let (mut mia, _) = server.messenger_ready(&server.user("mia"));
+    let group =
+        server.native(&server.user("ann")).ask("group.create", &json!({"name": "crew"}))["conversation"]["id"].clone();
+    // The same for a group of others and for none.
+    for group in [group.as_str().unwrap(), "7351029384756301825"] {
+        mia.send(&json!({"type": "GET_GROUP_CHAT_HISTORY", "groupId": group}));
+        mia.wait_msg("ERROR", &format!("You are not a member of group {group}."));
+    }
+    mia.send(&json!({"type": "JOIN_GROUP_CHAT", "groupId": "7351029384756301825", "username": "mia"}));
+    mia.wait_msg("ERROR", "Group chat with ID 7351029384756301825 does not exist.");
+    mia.send(&json!({"type": "JOIN_GROUP_CHAT", "groupId": lobby, "username": "mia"}));
+    mia.wait_type("SUCCESS");
+    mia.send(&json!({"type": "GET_GROUP_CHAT_HISTORY", "groupId": lobby}));
+    let rows = mia.wait_type("GROUP_CHAT_HISTORY")["messages"].clone();
+    assert_eq!(
+        (&rows[0]["messageId"], &rows[0]["from"], &rows[0]["text"]),
+        (&message["id"], &json!("rita"), &json!("hello messenger"))
+    );
+    assert_eq!(rows[0]["timestamp"], message["timestamp"]);
+}
+
+#[test]
+fn the_account_routes_answer_in_the_texts_that_clients_match_under_all_prefixes() {
+    let server = Server::start();
+    for (n, prefix) in ["/api/auth", "/auth", "/api/auth/api/auth"].into_iter().enumerate() {
+        let post = |path: &str, body: Value| {
+            let answer = server.post(&format!("{prefix}/{path}"), None, &body);
+            (answer.status, answer.json())
+        };
+        let name = format!("user{n}");
+        let (status, body) = post("register", json!({"username": format!(" {name} "), "password": "secret1"}));
+        assert_eq!((status, body), (201, json!({"message": "User registered successfully", "username": name})));
+        let error = |status: u16, text: &str| (status, json!(text));
+        for (path, body, expected) in [
+            ("register", json!({"username": name, "password": "secret1"}), error(409, "Username already exists")),
+            ("register", json!({"username": name}), error(400, "Username and password are required")),
+            (
+                "register",
+                json!({"username": "ab", "password": "secret1"}),
+                error(400, "Username must be at least 3 characters long"),
+            ),
+            (
+                "register",
+                json!({"username": "abc", "password": "12345"}),
+                error(400, "Password must be at least 6 characters long"),
+            ),
+            ("login", json!({"username": name, "password": "wrong1"}), error(401, "Invalid username or password")),
+            ("login", json!({"password": "secret1"}), error(400, "Username and password are required")),
+            ("logout", json!({}), error(401, "No token provided")),
+        ] {
+            let (status, body) = post(path, body);
+            assert_eq!((status, body["error"].clone()), expected, "{prefix}/{path}");
+        }
+        let (status, body) = post("login", json!({"username": name, "password": "secret1"}));
+        assert_eq!((status, &body["message"], &body["username"]), (200, &json!("Login successful"), &json!(name)));
+        let token = body["token"].as_str().unwrap();
+        let bye = server.post(&format!("{prefix}/logout"), Some(token), &json!({}));
+        assert_eq!((bye.status, bye.json()["message"].clone()), (200, json!("Logout successful")));
+        let again = server.post(&format!("{prefix}/logout"), Some(token), &json!({}));
+        assert_eq!((again.status, again.json()["error"].clone()), (401, json!("Invalid token")));
+    }
+}

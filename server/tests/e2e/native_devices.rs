@@ -71,6 +71,43 @@ fn a_conversation_joined_while_away_is_in_the_welcome() {
 }
 
 #[test]
+fn a_room_is_heard_once_by_a_member_that_listens_and_no_more_after_unlisten() {
+    let server = Server::start();
+    let mut a = server.native(&server.user("ann"));
+    let lobby = a.ask("room.create", &json!({"name": "Lobby"}))["conversation"]["id"].clone();
+    let mut member = server.native(&server.user("bob"));
+    member.ask("room.join", &json!({"conversation": lobby}));
+    member.ask("room.listen", &json!({"conversation": lobby}));
+    let mut guest = server.native_with(&json!({"guest": "guesty"}));
+    guest.ask("room.listen", &json!({"conversation": lobby}));
+    a.post(&lobby, "one");
+    guest.message("one");
+    guest.ask("room.unlisten", &json!({"conversation": lobby}));
+    member.ask("room.unlisten", &json!({"conversation": lobby}));
+    a.post(&lobby, "two");
+    member.message("two");
+    guest.ask("room.listen", &json!({"conversation": lobby}));
+    a.post(&lobby, "three");
+    guest.message("three");
+    member.message("three");
+    let heard = |native: &crate::harness::Native| -> Vec<String> {
+        let messages = native.log.iter().filter(|frame| frame["event"] == "message");
+        messages.map(|event| event["content"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(heard(&member), ["one", "two", "three"], "once each, listening or not");
+    assert_eq!(heard(&guest), ["one", "three"]);
+    // In two conversations at once.
+    let den = a.ask("room.create", &json!({"name": "Den"}))["conversation"]["id"].clone();
+    guest.ask("room.listen", &json!({"name": "Den"}));
+    a.post(&den, "in the den");
+    a.post(&lobby, "in the lobby");
+    assert_eq!(
+        (guest.message("in the den")["conversation"].clone(), guest.message("in the lobby")["conversation"].clone()),
+        (den, lobby)
+    );
+}
+
+#[test]
 fn profiles_rooms_members_and_users_can_be_looked_up() {
     let server = Server::start();
     let (ann, bob) = (server.user("ann"), server.user("bob"));

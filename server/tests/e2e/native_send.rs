@@ -146,3 +146,27 @@ fn typing_ends_with_a_message_and_lapses() {
     bob.event("typing", typists(json!(["ann"])));
     bob.event("typing", typists(json!([])));
 }
+
+#[test]
+fn a_socket_lost_before_the_answer_is_made_good_by_the_same_id() {
+    let server = Server::start();
+    let ann = server.user("ann");
+    let mut first = server.native(&ann);
+    let lobby = room(&mut first);
+    let position = json!({"epoch": first.welcome["epoch"], "seq": 0});
+    let mut outbox = Vec::new();
+    for n in 0..20 {
+        let frame = json!({"conversation": lobby, "message_id": message_id(), "content": format!("line {n}")});
+        first.begin("send", &frame);
+        outbox.push(frame);
+    }
+    // Nobody reads the replies.
+    drop(first);
+    let mut second = server.native_with(&json!({"token": ann.token, "positions": {lobby.as_str().unwrap(): position}}));
+    for frame in &outbox {
+        second.ask("send", frame);
+    }
+    let mut sorted = second.texts(&lobby);
+    sorted.sort_by_key(|text| text[5..].parse::<u32>().unwrap());
+    assert_eq!(sorted, (0..20).map(|n| format!("line {n}")).collect::<Vec<_>>(), "each once");
+}

@@ -77,3 +77,20 @@ fn guests_can_be_switched_off() {
     assert_eq!(native.wait_close(), 4200);
     server.rooms_as(&ann);
 }
+
+#[test]
+#[ignore = "takes a minute: run with --ignored"]
+fn a_socket_that_does_not_say_who_it_is_is_closed_after_a_minute() {
+    let server = Server::start();
+    let begun = std::time::Instant::now();
+    let mut silent = server.rooms_silent();
+    let mut chatty = server.rooms_silent();
+    chatty.send(&json!({"type": "command", "command": "rooms"}));
+    chatty.wait_error("UNAUTHORIZED");
+    let mut known = server.rooms("rita");
+    let minute = std::time::Duration::from_secs(75);
+    assert_eq!((silent.close_within(minute), chatty.close_within(minute)), (Some(4102), Some(4102)));
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(59), "{:?}", begun.elapsed());
+    known.send(&json!({"type": "command", "command": "me"}));
+    known.wait("me", |frame| frame["data"]["username"] == "rita");
+}
