@@ -161,6 +161,9 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
 
     write_ports(&config.data, handle.addresses()).map_err(|error| Failure::new(exit::DATA, error))?;
     announce(&config, handle.addresses());
+    for risk in risks(&config) {
+        tracing::warn!("{risk}");
+    }
     let signal = signals.next().await;
     tracing::info!(signal, "draining; a second signal closes at once");
     shutdown::drain(&config, &node, &handle, &mut signals).await;
@@ -304,6 +307,21 @@ fn write_ports(data: &Path, addresses: &[Address]) -> anyhow::Result<()> {
     std::fs::rename(&fresh, &path).with_context(|| format!("can't write {}", path.display()))
 }
 
+/// Returns what an operator may have overlooked: settings that are allowed, and dangerous where others can connect.
+fn risks(config: &Config) -> Vec<&'static str> {
+    let beyond = config.listeners.all().any(|address| !address.ip().is_loopback());
+    let mut risks = Vec::new();
+    if beyond && config.tls.is_none() && config.trusted_proxies.is_empty() {
+        risks.push(
+            "passwords and tokens travel unencrypted: listening beyond loopback without --tls-cert or a trusted proxy",
+        );
+    }
+    if config.unlimited && (beyond || !config.trusted_proxies.is_empty()) {
+        risks.push("--unlimited beyond loopback: passwords can be guessed without limit");
+    }
+    risks
+}
+
 /// Prints the one line that says that the server is ready.
 fn announce(config: &Config, addresses: &[Address]) {
     let scheme = if config.tls.is_some() { "https" } else { "http" };
@@ -323,6 +341,21 @@ fn announce(config: &Config, addresses: &[Address]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dangerous_settings_are_told_where_others_can_connect() {
+        let risks_of = |flags: &[&str]| {
+            let place = tempfile::tempdir().unwrap();
+            let args = std::iter::once("chinwag").chain(flags.iter().copied());
+            let cli = crate::config::Cli::read(args.map(Into::into)).unwrap();
+            risks(&crate::config::load(&cli.settings, [], place.path()).unwrap().config).len()
+        };
+        assert_eq!(risks_of(&[]), 0);
+        assert_eq!(risks_of(&["--unlimited"]), 0);
+        assert_eq!(risks_of(&["--http", "0.0.0.0:0"]), 1);
+        assert_eq!(risks_of(&["--http", "0.0.0.0:0", "--trusted-proxies", "10.0.0.0/8"]), 0);
+        assert_eq!(risks_of(&["--http", "0.0.0.0:0", "--unlimited"]), 2);
+    }
 
     #[test]
     fn the_limit_of_open_files_is_read() {

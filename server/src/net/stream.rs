@@ -167,11 +167,14 @@ impl Socket {
         self.watched.get_or_insert_default().clone()
     }
 
-    /// Ends [`Self::watch`]: the stream is no HTTP any more.
-    pub fn unwatch(&mut self) {
-        if let Some(watched) = self.watched.take() {
-            watched.reset();
-        }
+    /// Ends [`Self::watch`]: the stream is no HTTP any more. What is returned brings it back.
+    pub fn unwatch(&mut self) -> Option<Rc<Unanswered>> {
+        self.watched.take().inspect(|watched| watched.reset())
+    }
+
+    /// Goes on with what [`Self::unwatch`] ended: it is HTTP after all.
+    pub fn watch_again(&mut self, watched: Option<Rc<Unanswered>>) {
+        self.watched = watched;
     }
 
     /// Notes what became of a write: bytes that the kernel took are an answer, none are a client that doesn't read.

@@ -119,7 +119,7 @@ pub async fn upgrade(
 ) {
     let parts = framed.into_parts();
     let (mut socket, early) = (parts.io, parts.read_buf);
-    socket.unwatch();
+    let watched = socket.unwatch();
     // Answers to requests that came before this one in the same segment: without them ours would be taken for the first of theirs.
     if !parts.write_buf.is_empty() {
         match tokio::time::timeout(DECISION_TIMEOUT, socket.write_all(&parts.write_buf)).await {
@@ -149,6 +149,7 @@ pub async fn upgrade(
         Decision::Pass => {
             let mut replay = request_bytes(&mut request);
             replay.extend_from_slice(&early);
+            socket.watch_again(watched);
             return plain(socket.replay(replay), peer).await;
         }
     };
