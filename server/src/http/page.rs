@@ -173,7 +173,7 @@ mod tests {
         }
         let (_, response) = call_service(&app, request.to_request()).await.into_parts();
         let (response, body) = response.into_parts();
-        response.set_body(to_bytes(body).await.ok().expect("a body in memory can be read"))
+        response.set_body(to_bytes(body).await.unwrap_or_else(|_| panic!("a body in memory can be read")))
     }
 
     fn header_of(response: &HttpResponse<Bytes>, name: HeaderName) -> &str {
