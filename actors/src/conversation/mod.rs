@@ -85,10 +85,12 @@ impl ConversationKeep {
                 self.to_relay(slot.worker, RelayMessage::Close { slot, code: CloseCode::INTERNAL, reason });
             }
         }
-        let users = self.listeners.present().map(|(_, user, _)| user).collect();
-        let forget = crate::directory::DirectoryMessage::DropInterest { conversation: self.id, users };
-        // Past the bound: an interest that is never dropped would leak.
-        let _ = self.node.directory.tell_always(forget);
+        let users: Vec<_> = self.listeners.present().map(|(_, user, _)| user).collect();
+        if !users.is_empty() {
+            let forget = crate::directory::DirectoryMessage::DropInterest { conversation: self.id, users };
+            // Past the bound: an interest that is never dropped would leak.
+            let _ = self.node.directory.tell_always(forget);
+        }
         self.node.board.remove(self.id);
     }
 
@@ -175,9 +177,12 @@ impl<P: Policy> Behaviour for Conversation<P> {
     }
 
     fn turn_ended(&mut self, cx: &mut C<'_, P>) {
-        if let Phase::Ready(ready) = &mut self.phase {
+        match &mut self.phase {
             // Not in `handle`: what came in the same turn goes into one append.
-            ready.append_waiting(cx);
+            Phase::Ready(ready) => ready.append_waiting(cx),
+            // Again, if something that is no message kept it from stopping.
+            Phase::Refusing(_) => cx.stop_if_idle(),
+            Phase::Waking { .. } => {}
         }
     }
 

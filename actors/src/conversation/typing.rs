@@ -31,6 +31,8 @@ struct Typist {
     name: Name,
     slot: Slot,
     until: Instant,
+    /// When its timer looks whether it ended.
+    looks_at: Instant,
     /// When the others were told last.
     told: Instant,
 }
@@ -59,7 +61,7 @@ impl Ready {
                 (typist.told, typist.slot) = (now, from.slot);
             }
             None => {
-                let typist = Typist { name: from.name.clone(), slot: from.slot, until, told: now };
+                let typist = Typist { name: from.name.clone(), slot: from.slot, until, looks_at: until, told: now };
                 self.typing.typists.insert(from.user, typist);
                 cx.after(TYPING_LAPSE, ConversationMessage::TypingLapsed { user: from.user });
             }
@@ -69,9 +71,14 @@ impl Ready {
 
     pub(super) fn typing_lapsed<P: Policy>(&mut self, user: UserId, cx: &mut C<'_, P>) {
         let now = cx.now();
-        match self.typing.typists.get(&user).map(|typist| typist.until) {
-            Some(until) if until <= now => self.stop_typing(user, cx),
-            Some(until) => cx.after(until - now, ConversationMessage::TypingLapsed { user }),
+        match self.typing.typists.get_mut(&user) {
+            // The timer of an earlier beginning: another one runs.
+            Some(typist) if now < typist.looks_at => {}
+            Some(typist) if now < typist.until => {
+                typist.looks_at = typist.until;
+                cx.after(typist.until - now, ConversationMessage::TypingLapsed { user });
+            }
+            Some(_) => self.stop_typing(user, cx),
             None => {}
         }
     }

@@ -27,7 +27,11 @@ use crate::{
 /// What the actor is told.
 pub enum AccountMessage {
     Call(Call<dyn AccountStore>),
-    Ran { name: &'static str, since: Instant, healthy: bool },
+    Ran {
+        name: &'static str,
+        since: Instant,
+        healthy: bool,
+    },
     /// There are cursor moves to write.
     CursorsMoved,
     FlushCursors,
@@ -105,15 +109,9 @@ impl Accounts {
     }
 
     /// Reads a page of a user's memberships, with cursors as of now.
-    pub async fn memberships(
-        &self,
-        user: UserId,
-        after: ConversationId,
-        limit: usize,
-    ) -> StoreResult<Vec<Membership>> {
-        let mut page = self
-            .call("memberships", move |store| async move { store.memberships(user, after, limit).await })
-            .await?;
+    pub async fn memberships(&self, user: UserId, after: ConversationId, limit: usize) -> StoreResult<Vec<Membership>> {
+        let mut page =
+            self.call("memberships", move |store| async move { store.memberships(user, after, limit).await }).await?;
         for membership in &mut page {
             membership.cursor = self.freshest(membership.conversation.id, user, membership.cursor);
         }
@@ -122,8 +120,7 @@ impl Accounts {
 
     /// Reads a member's cursor as of now.
     pub async fn cursor(&self, conversation: ConversationId, user: UserId) -> StoreResult<Cursor> {
-        let stored =
-            self.call("cursor", move |store| async move { store.cursor(conversation, user).await }).await?;
+        let stored = self.call("cursor", move |store| async move { store.cursor(conversation, user).await }).await?;
         Ok(self.freshest(conversation, user, stored))
     }
 
@@ -220,7 +217,12 @@ impl Behaviour for AccountStorage {
                 if healthy {
                     cx.keep.breaker_of(name).succeeded();
                 } else {
-                    cx.keep.breaker_of(name).failed(now);
+                    let breaker = cx.keep.breaker_of(name);
+                    breaker.failed(now);
+                    if !breaker.admits(now) {
+                        // It has just opened: what waits would only wait for its deadline. Dropping a call tells its caller.
+                        self.waiting.retain(|call| call::side_of(call.name) != call::side_of(name));
+                    }
                 }
             }
             AccountMessage::CursorsMoved => cx.after(CURSOR_FLUSH, AccountMessage::FlushCursors),

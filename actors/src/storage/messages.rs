@@ -21,10 +21,21 @@ use crate::{
 /// What the actor is told.
 pub enum MessageMessage {
     /// Appends to one conversation; completed with `ConversationMessage::Appended`.
-    Append { append: Append, done: Completion<ConversationMessage> },
+    Append {
+        append: Append,
+        done: Completion<ConversationMessage>,
+    },
     Call(Call<dyn MessageStore>),
-    Written { results: StoreResult<Vec<StoreResult<Vec<Appended>>>>, since: Instant, events: usize },
-    Ran { name: &'static str, since: Instant, healthy: bool },
+    Written {
+        results: StoreResult<Vec<StoreResult<Vec<Appended>>>>,
+        since: Instant,
+        events: usize,
+    },
+    Ran {
+        name: &'static str,
+        since: Instant,
+        healthy: bool,
+    },
 }
 
 message_kinds!(MessageMessage { Append, Call, Written, Ran });
@@ -146,7 +157,11 @@ impl Behaviour for MessageStorage {
                 if healthy {
                     cx.keep.breaker_of(name).succeeded();
                 } else {
-                    cx.keep.breaker_of(name).failed(now);
+                    let breaker = cx.keep.breaker_of(name);
+                    breaker.failed(now);
+                    if !breaker.admits(now) {
+                        self.give_up_waiting(call::side_of(name));
+                    }
                 }
             }
         }
@@ -201,6 +216,14 @@ impl MessageStorage {
         );
     }
 
+    /// A breaker has just opened: what waits for its side would only wait for its deadline. Dropping a call tells its caller.
+    fn give_up_waiting(&mut self, side: Side) {
+        self.reads.retain(|call| call::side_of(call.name) != side);
+        if side == Side::Writes {
+            self.appends.drain(..).for_each(|(_, done)| refuse(done));
+        }
+    }
+
     fn written(
         &mut self,
         results: StoreResult<Vec<StoreResult<Vec<Appended>>>>,
@@ -221,6 +244,9 @@ impl MessageStorage {
             Err(error) => {
                 tracing::warn!(%error, events, "an append failed; the conversations read back");
                 cx.keep.writes.failed(now);
+                if !cx.keep.writes.admits(now) {
+                    self.give_up_waiting(Side::Writes);
+                }
                 for done in dones {
                     done.complete(ConversationMessage::Appended(Err(error.clone())));
                 }
