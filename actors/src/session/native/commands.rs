@@ -69,7 +69,12 @@ impl NativeSession {
             Command::RoomLeave { conversation } => self.leave(id, conversation, ConversationKind::Room, io),
             Command::RoomListen { room, position } => self.room_listen(id, room, position, io),
             Command::RoomUnlisten { conversation } => self.room_unlisten(id, conversation, io),
-            Command::Rooms { limit } => self.rooms(&id, limit, io),
+            Command::Rooms { limit } => {
+                // Sorts all active rooms.
+                if self.admitted(&id, io) {
+                    self.rooms(&id, limit, io);
+                }
+            }
             Command::Members { conversation, after, limit } => {
                 self.read_begins(&id, io);
                 let reply = self.reply(id, What::Members, io);
