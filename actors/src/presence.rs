@@ -36,26 +36,59 @@ pub struct Status {
 /// What presence is told.
 pub enum PresenceMessage {
     /// A user's socket opened.
-    Opened { user: UserId, name: Name },
+    Opened {
+        user: UserId,
+        name: Name,
+    },
     /// A user's socket closed.
-    Closed { user: UserId },
+    Closed {
+        user: UserId,
+    },
     /// The socket wants to hear of these users from now on.
-    Watch { slot: Slot, users: Vec<UserId> },
-    Unwatch { slot: Slot, users: Vec<UserId> },
+    Watch {
+        slot: Slot,
+        users: Vec<UserId>,
+    },
+    Unwatch {
+        slot: Slot,
+        users: Vec<UserId>,
+    },
     /// The socket is gone.
-    Forget { slot: Slot },
+    Forget {
+        slot: Slot,
+    },
     /// Says how these users stand, in their order.
-    Ask { users: Vec<UserId>, reply: oneshot::Sender<Vec<Status>> },
+    Ask {
+        users: Vec<UserId>,
+        reply: oneshot::Sender<Vec<Status>>,
+    },
     /// Another node says so.
-    RemoteChanged { user: UserId, name: Name, online: bool, last_seen_ms: Option<i64> },
+    RemoteChanged {
+        user: UserId,
+        name: Name,
+        online: bool,
+        last_seen_ms: Option<i64>,
+    },
     // ---- own
-    GraceOver { user: UserId, round: u32 },
+    GraceOver {
+        user: UserId,
+        round: u32,
+    },
     Flush,
     Flushed(Vec<(UserId, i64)>, crate::ports::StoreResult<()>),
 }
 
 message_kinds!(PresenceMessage {
-    Opened, Closed, Watch, Unwatch, Forget, Ask, RemoteChanged, GraceOver, Flush, Flushed,
+    Opened,
+    Closed,
+    Watch,
+    Unwatch,
+    Forget,
+    Ask,
+    RemoteChanged,
+    GraceOver,
+    Flush,
+    Flushed,
 });
 
 /// What presence works with, and what outlives a panic.
@@ -116,12 +149,8 @@ impl Behaviour for Presence {
             PresenceMessage::Opened { user, name } => {
                 let online = cx.keep.known.users.entry(user);
                 let new = matches!(online, std::collections::hash_map::Entry::Vacant(_));
-                let online = online.or_insert_with(|| Online {
-                    name: name.clone(),
-                    sockets: 0,
-                    closed_at_ms: None,
-                    round: 0,
-                });
+                let online =
+                    online.or_insert_with(|| Online { name: name.clone(), sockets: 0, closed_at_ms: None, round: 0 });
                 online.sockets += 1;
                 online.round = online.round.wrapping_add(1);
                 if new {
@@ -189,7 +218,9 @@ impl Behaviour for Presence {
                 let accounts = cx.keep.accounts.clone();
                 let store = seen.clone();
                 cx.pipe(
-                    async move { accounts.call("set_last_seen", move |s| async move { s.set_last_seen(&store).await }).await },
+                    async move {
+                        accounts.call("set_last_seen", move |s| async move { s.set_last_seen(&store).await }).await
+                    },
                     move |result| PresenceMessage::Flushed(seen, result),
                 );
             }
@@ -239,14 +270,7 @@ fn unwatch(watchers: &mut FxHashMap<UserId, FxHashSet<Slot>>, user: UserId, slot
     }
 }
 
-fn tell_watchers(
-    keep: &PresenceKeep,
-    user: UserId,
-    name: Name,
-    online: bool,
-    last_seen_ms: Option<i64>,
-    now_ms: i64,
-) {
+fn tell_watchers(keep: &PresenceKeep, user: UserId, name: Name, online: bool, last_seen_ms: Option<i64>, now_ms: i64) {
     let Some(slots) = keep.known.watchers.get(&user) else { return };
     let event = Arc::new(EncodedEvent::new(Event::Presence { user, name, online, last_seen_ms }, now_ms));
     for (worker, relay) in keep.relays.iter().enumerate() {

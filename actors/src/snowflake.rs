@@ -167,7 +167,8 @@ mod tests {
     fn conversations_carry_their_kind() {
         let ids = generator();
         let mut last = 0;
-        for kind in [ConversationKind::Direct, ConversationKind::Room, ConversationKind::Group, ConversationKind::Room] {
+        for kind in [ConversationKind::Direct, ConversationKind::Room, ConversationKind::Group, ConversationKind::Room]
+        {
             let id = ids.conversation(NOW, kind).unwrap();
             assert_eq!(kind_of(id), Some(kind));
             assert!(id.0 > last);

@@ -26,10 +26,22 @@ use crate::{
 
 /// What a page was read for.
 pub enum AfterPage {
-    History { from: Arc<Caller>, reply: ReplyTo },
-    Listen { from: Arc<Caller>, options: ListenOptions, reply: ReplyTo },
+    History {
+        from: Arc<Caller>,
+        reply: ReplyTo,
+    },
+    Listen {
+        from: Arc<Caller>,
+        options: ListenOptions,
+        reply: ReplyTo,
+    },
     /// Attaches the socket with a replay of what came after `after`; answered if the client asked for it.
-    Attach { from: Arc<Caller>, after: Seq, answered: bool, reply: ReplyTo },
+    Attach {
+        from: Arc<Caller>,
+        after: Seq,
+        answered: bool,
+        reply: ReplyTo,
+    },
 }
 
 /// Reads a page with the targets of its edits.
@@ -102,7 +114,9 @@ impl Ready {
         }
         let head = self.head.seq;
         let direction = match query.direction {
-            Some(Direction::Before(seq)) if seq > self.head_possible().next() => return reply.fail(unknown_cursor("before")),
+            Some(Direction::Before(seq)) if seq > self.head_possible().next() => {
+                return reply.fail(unknown_cursor("before"));
+            }
             Some(Direction::After(seq)) if seq > self.head_possible() => return reply.fail(unknown_cursor("after")),
             Some(direction) => direction,
             None => Direction::Before(head.next()),
@@ -135,8 +149,9 @@ impl Ready {
             let slot = from.slot;
             let waits = cx.keep.listeners.take_attaching(slot).is_some() || cx.keep.listeners.get(slot).is_some();
             if !waits {
-                let (AfterPage::Listen { reply, .. } | AfterPage::Attach { reply, .. } | AfterPage::History { reply, .. }) =
-                    next;
+                let (AfterPage::Listen { reply, .. }
+                | AfterPage::Attach { reply, .. }
+                | AfterPage::History { reply, .. }) = next;
                 return reply.fail(ClientError::unavailable("the socket"));
             }
         }

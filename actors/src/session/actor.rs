@@ -1,25 +1,11 @@
 //! The session actor: one per socket. It takes frames in order, hands them to its dialect, and ends with its socket.
 
-use std::{
-    cell::Cell,
-    collections::VecDeque,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::Cell, collections::VecDeque, rc::Rc, sync::Arc};
 
-use chinwag_schema::{
-    error::CloseCode,
-    ids::Slot,
-    limits::socket::INBOUND_MAX_WAITING,
-    wire::Dialect,
-};
+use chinwag_schema::{error::CloseCode, ids::Slot, limits::socket::INBOUND_MAX_WAITING, wire::Dialect};
 use serde_json::{Value, json};
 
-use super::{
-    Conn, Io, Tag,
-    dialect::Continue,
-    outbox::Outbox,
-};
+use super::{Conn, Io, Tag, dialect::Continue, outbox::Outbox};
 use crate::{
     conversation::messages::{Answer, Caller, Woken},
     engine::Node,
@@ -52,7 +38,18 @@ pub enum SessionMessage {
     Closed,
 }
 
-message_kinds!(SessionMessage { Inbound, Answered, Wake, Asleep, Continue, Aside, Delivered, ClosedCleanly, Close, Closed });
+message_kinds!(SessionMessage {
+    Inbound,
+    Answered,
+    Wake,
+    Asleep,
+    Continue,
+    Aside,
+    Delivered,
+    ClosedCleanly,
+    Close,
+    Closed
+});
 
 /// What outlives a panic of a handler: all of the socket's state.
 pub struct SessionKeep {
@@ -232,18 +229,18 @@ impl Session {
     fn with(&mut self, cx: &mut Cx<'_, Self>, work: impl FnOnce(&mut Conn, &mut Io<'_, '_>)) {
         let tools = cx.tools();
         let keep = &mut *cx.keep;
-            let mut io = Io {
-                node: &keep.node,
-                slot: keep.slot,
-                dialect: keep.dialect,
-                address: &keep.address,
-                caller: &mut keep.caller,
-                opened_at_ms: keep.opened_at_ms,
-                outbox: &keep.outbox,
-                sockets: &keep.sockets,
-                busy: &mut keep.busy,
-                tools,
-            };
-            work(&mut keep.conn, &mut io);
+        let mut io = Io {
+            node: &keep.node,
+            slot: keep.slot,
+            dialect: keep.dialect,
+            address: &keep.address,
+            caller: &mut keep.caller,
+            opened_at_ms: keep.opened_at_ms,
+            outbox: &keep.outbox,
+            sockets: &keep.sockets,
+            busy: &mut keep.busy,
+            tools,
+        };
+        work(&mut keep.conn, &mut io);
     }
 }

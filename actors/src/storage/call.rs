@@ -50,7 +50,18 @@ where
 
 /// Beginnings of the names of operations that write.
 const WRITES: [&str; 12] = [
-    "add_", "append", "claim", "create_", "open_", "put_", "read_back", "remove_", "revoke_", "rotate_", "set_", "settle_",
+    "add_",
+    "append",
+    "claim",
+    "create_",
+    "open_",
+    "put_",
+    "read_back",
+    "remove_",
+    "revoke_",
+    "rotate_",
+    "set_",
+    "settle_",
 ];
 
 /// Says which breaker an operation of this name goes through.
@@ -67,5 +78,7 @@ impl<S: ?Sized> Call<S> {
 
 /// Waits for a call's result; a call that was refused or dropped is unavailable.
 pub async fn result<T>(receiver: oneshot::Receiver<StoreResult<T>>) -> StoreResult<T> {
-    receiver.await.unwrap_or_else(|_| Err(StoreError::Unavailable("too many calls wait, or the breaker is open".into())))
+    receiver
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("too many calls wait, or the breaker is open".into())))
 }
