@@ -15,6 +15,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::{
@@ -105,21 +106,35 @@ fn network(ip: IpAddr) -> IpAddr {
 pub struct Unanswered {
     asked: Cell<Option<Instant>>,
     stuck: Cell<Option<Instant>>,
+    handled: Cell<bool>,
 }
 
 impl Unanswered {
     /// Returns when the first byte came that no byte of an answer followed yet, or when the client stopped taking what it asked
     /// for, whichever was earlier.
     pub fn since(&self) -> Option<Instant> {
-        match (self.asked.get(), self.stuck.get()) {
+        self.late_at(Duration::ZERO, Duration::ZERO)
+    }
+
+    /// Returns when it will have taken too long, if a request's head may take `head`, and its answer, or reading a part of it,
+    /// `answer`.
+    pub fn late_at(&self, head: Duration, answer: Duration) -> Option<Instant> {
+        let asked = self.asked.get().map(|asked| asked + if self.handled.get() { answer } else { head });
+        match (asked, self.stuck.get().map(|stuck| stuck + answer)) {
             (Some(asked), Some(stuck)) => Some(asked.min(stuck)),
             (asked, stuck) => asked.or(stuck),
         }
     }
 
+    /// Notes that a request's head is complete: the answer is ours to give.
+    pub fn is_handled(&self) {
+        self.handled.set(true);
+    }
+
     fn reset(&self) {
         self.asked.set(None);
         self.stuck.set(None);
+        self.handled.set(false);
     }
 
     fn is_stuck(&self) {
@@ -165,6 +180,11 @@ impl Socket {
     /// Begins to note when requests wait for an answer.
     pub fn watch(&mut self) -> Rc<Unanswered> {
         self.watched.get_or_insert_default().clone()
+    }
+
+    /// Returns what [`Self::watch`] began.
+    pub fn watched(&self) -> Option<Rc<Unanswered>> {
+        self.watched.clone()
     }
 
     /// Ends [`Self::watch`]: the stream is no HTTP any more. What is returned brings it back.

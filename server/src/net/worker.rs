@@ -30,9 +30,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request, its body and its handler must not go on for longer than this without a byte of the answer, nor may a client leave its
-/// answer unread for longer. The head of the first request has its own limit; actix-http has none for later ones on the same
-/// connection, and none for writing.
+/// answer unread for longer: actix-http has no limit for either.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The head of a later request on the same connection; actix-http limits the first only, and answers that before we cut it.
+const LATER_HEAD_TIMEOUT: Duration = HEAD_TIMEOUT.saturating_add(Duration::from_secs(1));
 
 /// What a worker tells the caller's factories about itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,13 +103,13 @@ where
 /// Ends when a request waits too long for its answer.
 async fn watch(unanswered: &Unanswered) {
     loop {
-        let next = match unanswered.since() {
-            Some(since) if since.elapsed() >= ANSWER_TIMEOUT => return,
-            Some(since) => since + ANSWER_TIMEOUT,
-            // A request that begins during this sleep can't be late at its end.
-            None => Instant::now() + ANSWER_TIMEOUT,
-        };
-        tokio::time::sleep_until(next).await;
+        // A request that begins during this sleep can't be late at its end.
+        let soon = Instant::now() + LATER_HEAD_TIMEOUT;
+        match unanswered.late_at(LATER_HEAD_TIMEOUT, ANSWER_TIMEOUT) {
+            Some(late) if late <= Instant::now() => return,
+            Some(late) => tokio::time::sleep_until(late.min(soon)).await,
+            None => tokio::time::sleep_until(soon).await,
+        }
     }
 }
 
@@ -145,8 +146,18 @@ where
     let config = AppConfig::__priv_test_new(secure, address.to_string(), address);
     // Not public, but the only way to say that a listener has TLS; without it `ConnectionInfo::scheme` would be wrong.
     let app = map_config(app.into_factory(), move |()| config.clone());
-    let app = apply_fn_factory(app, |request: Request, app: &S::Service| app.call(slow_body::limited(request)));
+    let app = apply_fn_factory(app, |request: Request, app: &S::Service| {
+        if let Some(unanswered) = request.conn_data::<Rc<Unanswered>>() {
+            unanswered.is_handled();
+        }
+        app.call(slow_body::limited(request))
+    });
     let builder = HttpService::build()
+        .on_connect_ext(|socket: &Socket, data| {
+            if let Some(unanswered) = socket.watched() {
+                data.insert(unanswered);
+            }
+        })
         .keep_alive(KeepAlive::Timeout(KEEP_ALIVE))
         .client_request_timeout(HEAD_TIMEOUT)
         .client_disconnect_timeout(DISCONNECT_TIMEOUT)
@@ -236,11 +247,18 @@ mod tests {
             socket.write_all(b"HTTP").await.unwrap();
             assert!(unanswered.since().is_none());
         }
-        client.write_all(b"G").await.unwrap();
-        socket.read_exact(&mut [0; 1]).await.unwrap();
-        tokio::time::pause();
-        let begun = Instant::now();
-        watch(&unanswered).await;
-        assert!((ANSWER_TIMEOUT..ANSWER_TIMEOUT * 2).contains(&begun.elapsed()));
+        for (handled, limit) in [(false, LATER_HEAD_TIMEOUT), (true, ANSWER_TIMEOUT)] {
+            client.write_all(b"G").await.unwrap();
+            socket.read_exact(&mut [0; 1]).await.unwrap();
+            if handled {
+                unanswered.is_handled();
+            }
+            tokio::time::pause();
+            let begun = Instant::now();
+            watch(&unanswered).await;
+            assert!((limit..limit + Duration::from_secs(1)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+            tokio::time::resume();
+            socket.write_all(b"H").await.unwrap();
+        }
     }
 }
