@@ -46,8 +46,8 @@ use crate::{
 };
 
 /// How far ahead a node reserves snowflake time, and how often.
-const RESERVE_AHEAD: Duration = Duration::from_secs(60);
-const RESERVE_EVERY: Duration = Duration::from_secs(15);
+const RESERVE_AHEAD: Duration = Duration::from_secs(15);
+const RESERVE_EVERY: Duration = Duration::from_secs(5);
 
 /// What an operator may change about the engine.
 #[derive(Debug, Clone)]
@@ -337,7 +337,7 @@ fn sockets(runtime: usize, worker: usize) -> Rc<Sockets> {
 }
 
 async fn reserve(accounts: &dyn AccountStore, node: NodeId, now_ms: i64) -> StoreResult<Snowflakes> {
-    let ahead = i64::try_from(RESERVE_AHEAD.as_millis()).expect("a minute");
+    let ahead = i64::try_from(RESERVE_AHEAD.as_millis()).expect("seconds");
     let used = accounts.reserve_ids(node.0, now_ms + ahead).await?;
     let ids = Snowflakes::starting_after(node, used);
     // A clock that went back far: the reservation stored before is the later one, so reserve beyond that.
@@ -356,7 +356,7 @@ fn keep_reserving(engine: &Arc<Node>, store: Arc<dyn AccountStore>) {
     let (ids, node, clock) = (engine.ids.clone(), engine.id, engine.runtime.clock().clone());
     let alive = Arc::downgrade(engine);
     engine.runtime.placement().spawn_on(0, move || async move {
-        let ahead = i64::try_from(RESERVE_AHEAD.as_millis()).expect("a minute");
+        let ahead = i64::try_from(RESERVE_AHEAD.as_millis()).expect("seconds");
         while alive.strong_count() > 0 {
             tokio::time::sleep(RESERVE_EVERY).await;
             let until = clock.unix_ms().max(ids.used_until_ms()) + ahead;

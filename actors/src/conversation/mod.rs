@@ -370,7 +370,10 @@ impl Ready {
 
     fn idle_check<P: Policy>(&mut self, cx: &mut C<'_, P>) {
         let idle_after = cx.keep.node.settings.idle_before_sleep;
+        // A room that anybody hears stays awake: its listeners are counted, and that count is exact.
+        let heard = P::LISTENABLE && cx.keep.listeners.socket_count() > 0;
         let idle = cx.now() - self.busy_at >= idle_after
+            && !heard
             && cx.keep.listeners.holding() == 0
             && self.log.is_idle()
             && cx.keep.fanout.behind() == 0;
