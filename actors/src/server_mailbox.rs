@@ -105,8 +105,8 @@ impl Behaviour for ServerMailbox {
                 cx.pipe(
                     async move {
                         while let Some(payload) = envelopes.recv().await {
-                            // Full: dropped like any lost envelope.
-                            let _ = mailbox.tell(ServerMailboxMessage::Arrived(payload));
+                            // Past the bound, for the sake of revocations: the bus bounds what waits, and each is handled quickly.
+                            let _ = mailbox.tell_always(ServerMailboxMessage::Arrived(payload));
                         }
                     },
                     |()| ServerMailboxMessage::Resubscribe,

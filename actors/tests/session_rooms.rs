@@ -413,3 +413,19 @@ fn a_flood_of_typing_is_heard_by_nobody() {
         assert!((1..=80).contains(&heard), "{heard}");
     });
 }
+
+#[test]
+fn a_socket_that_goes_on_guessing_who_it_is_gets_closed() {
+    run(async || {
+        let engine = Engine::start().await;
+        engine.account("ann").await;
+        let client = engine.open(Dialect::Rooms, None);
+        client.expect("system").await;
+        for _ in 0..20 {
+            client.send(&json!({"type": "auth", "username": "ann", "password": "wrong"}));
+            client.expect("auth_error").await;
+        }
+        client.send(&json!({"type": "auth", "username": "ann", "password": "password-ann"}));
+        assert_eq!(client.next().await, json!({"close": 1008}));
+    });
+}

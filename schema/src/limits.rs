@@ -53,6 +53,8 @@ pub mod socket {
     /// A native socket that hasn't said hello, and a rooms socket that hasn't authenticated.
     pub const NATIVE_HELLO_TIMEOUT: Duration = Duration::from_secs(5);
     pub const ROOMS_AUTH_TIMEOUT: Duration = Duration::from_secs(60);
+    /// `auth` frames of one rooms socket; people mistype a few times.
+    pub const AUTH_ATTEMPTS_MAX: u32 = 20;
     /// How long a closing handshake or the last writes may take.
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
     /// Frames of one socket that wait for the answer of an earlier command; reading stops beyond.

@@ -15,7 +15,7 @@ use chinwag_actors::{
     runtime::{Placement, clock::SystemClock},
     session::outbox::OutboxStats,
 };
-use chinwag_schema::ids::NodeId;
+use chinwag_schema::{ids::NodeId, limits::conversation::MESSAGE_ID_AHEAD_MAX};
 use serde_json::json;
 
 use crate::{
@@ -108,6 +108,7 @@ pub fn serve(loaded: Loaded) -> ExitCode {
 }
 
 async fn run(config: Arc<Config>) -> Result<(), Failure> {
+    raise_open_files();
     let store = Store::open(&config.data)?;
     // Of an earlier start: nobody may take its addresses for ours.
     remove_ports(&config.data).map_err(|error| Failure::new(exit::DATA, error))?;
@@ -239,7 +240,8 @@ fn engine_settings(config: &Config) -> EngineSettings {
         presence_grace: config.presence_grace,
         announce_max_listeners: config.announce_max_listeners,
         empty_room_grace: config.room_grace,
-        dedup_window: config.retention,
+        // An id may lie that far ahead of its message: it must be too old before its row is gone.
+        dedup_window: config.retention.map(|kept| kept.saturating_sub(MESSAGE_ID_AHEAD_MAX)),
         version: env!("CARGO_PKG_VERSION"),
         ..EngineSettings::default()
     }
@@ -266,6 +268,18 @@ fn bind_all(config: &Config) -> Result<Vec<Bound>, Failure> {
 }
 
 type Address = (ListenerKind, std::net::SocketAddr);
+
+/// Raises the soft limit of open files to the hard one: the soft one is often 1,024, for programs that use `select`.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit of open files could not be raised");
+        }
+    }
+}
 
 /// Returns how many connections the limit of open files (`ulimit -n`) allows.
 fn max_connections() -> usize {

@@ -211,7 +211,9 @@ impl DialectSession for NativeSession {
             Phase::Welcome | Phase::Over => {}
         }
         let gathering = self.gathering.take();
-        if let Some(unanswered) = gathering.as_ref().and_then(|gathering| gathering.request()).filter(|open| *open != &*id) {
+        if let Some(unanswered) =
+            gathering.as_ref().and_then(|gathering| gathering.request()).filter(|open| *open != &*id)
+        {
             refuse(unanswered, &ClientError::internal(), io);
         }
         self.corks = 0;

@@ -19,7 +19,10 @@ use std::{collections::VecDeque, future::Future, sync::atomic::Ordering::Relaxed
 use chinwag_schema::{
     error::CloseCode,
     ids::{ConversationId, EventId},
-    limits::{socket::ROOMS_AUTH_TIMEOUT, user::GUEST_OWN_MAX},
+    limits::{
+        socket::{AUTH_ATTEMPTS_MAX, ROOMS_AUTH_TIMEOUT},
+        user::GUEST_OWN_MAX,
+    },
     model::Name,
     wire::rooms::{ClientFrame, ErrorCode, ErrorInfo, ServerFrame, decode},
 };
@@ -58,6 +61,8 @@ pub struct RoomsSession {
     own: VecDeque<EventId>,
     messages: u64,
     rooms_joined: u64,
+    /// Attempts to authenticate, at most [`AUTH_ATTEMPTS_MAX`].
+    attempts: u32,
     /// Typing frames since this second of the clock began ([`talk`]).
     typing: (i64, u32),
 }
@@ -81,7 +86,14 @@ impl DialectSession for RoomsSession {
             return fail(ErrorInfo::unauthorized(), io);
         }
         match frame {
-            ClientFrame::Auth(login) => auth::auth(login, io),
+            ClientFrame::Auth(login) => {
+                self.attempts += 1;
+                if self.attempts > AUTH_ATTEMPTS_MAX {
+                    // Each costs a look-up, and tells whether a name is registered.
+                    return io.close(CloseCode::POLICY, "too many attempts to authenticate");
+                }
+                auth::auth(login, io);
+            }
             ClientFrame::CreateRoom { name } => self.create_room(&name, io),
             ClientFrame::JoinRoom { name } => self.join_room(&name, io),
             ClientFrame::LeaveRoom => self.leave_room(io),
