@@ -137,6 +137,9 @@ fn typing_ends_with_a_message_and_lapses() {
     let (mut ann, mut bob) = (server.native(&server.user("ann")), server.native(&server.user("bob")));
     let lobby = room(&mut ann);
     bob.ask("room.join", &json!({"conversation": lobby}));
+    // Typing isn't kept for a socket that is only being attached: once it has heard a message, it hears everything.
+    ann.post(&lobby, "are you there?");
+    bob.event("message", |event| event["content"] == "are you there?");
     let typists = |names: Value| move |event: &Value| event["typists"] == names;
     ann.ask("typing", &json!({"conversation": lobby, "active": true}));
     bob.event("typing", typists(json!(["ann"])));
