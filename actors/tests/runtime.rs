@@ -93,6 +93,44 @@ async fn panicked(counter: &Mailbox<Probe>) -> bool {
     answer.await.is_err()
 }
 
+/// Stops as soon as it has nothing to do, as the conversation does for an id that names none.
+struct Shy;
+
+impl Behaviour for Shy {
+    type Message = Probe;
+    type Keep = ();
+    const KIND: Kind = "shy";
+    const MAILBOX: usize = 16;
+
+    fn new(cx: &mut Cx<'_, Self>) -> Self {
+        cx.pipe(std::future::ready(()), |()| Probe::StopIfIdle);
+        Self
+    }
+
+    fn handle(&mut self, message: Probe, cx: &mut Cx<'_, Self>) {
+        if let Probe::Add(n, reply) = message {
+            let _ = reply.send((n, n));
+        }
+        cx.stop_if_idle();
+    }
+
+    fn observe(&self, (): &()) -> Value {
+        Value::Null
+    }
+}
+
+#[actix_rt::test]
+async fn an_actor_that_stops_at_once_has_handled_what_it_was_started_for() {
+    let runtime = here();
+    let (reply, answer) = oneshot::channel();
+    runtime.spawn_told::<Shy>(0, Some(Probe::Add(3, reply)), || ());
+    assert_eq!(answer.await, Ok((3, 3)));
+    // Told after its start instead, it may be gone already.
+    let late = runtime.spawn::<Shy>(0, || ());
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(matches!(late.tell(Probe::Stop), Err(Refused::Closed(_))));
+}
+
 #[actix_rt::test]
 async fn clones_of_an_address_share_one_bound() {
     let runtime = here();

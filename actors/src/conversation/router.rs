@@ -59,21 +59,21 @@ impl Router {
             // Another node's: forwarding is the cluster's part.
             return message.refuse(ClientError::unavailable("the conversation's node"));
         }
-        // An actor that was about to sleep refuses, and the next one takes it; more than twice in a row is a defect.
-        for _ in 0..3 {
+        loop {
             let mailbox = {
                 let mut part = self.part(id);
                 match part.get(&id) {
                     Some(mailbox) if !mailbox.is_closed() => mailbox.clone(),
                     _ => {
-                        let mailbox = start(&node, id, kind);
-                        part.insert(id, mailbox.clone());
-                        mailbox
+                        // With its message from the start: one for which there is no conversation stops as soon as nothing waits.
+                        part.insert(id, start(&node, id, kind, message));
+                        return;
                     }
                 }
             };
             message = match mailbox.tell(message) {
                 Ok(()) => return,
+                // It was about to sleep; the next one takes it.
                 Err(Refused::Closed(message)) => message,
                 Err(Refused::Full(message)) if message.must_arrive() => match mailbox.tell_always(message) {
                     Ok(()) => return,
@@ -84,7 +84,6 @@ impl Router {
                 }
             };
         }
-        message.refuse(ClientError::unavailable("the conversation"));
     }
 
     /// Tells a conversation something if it is awake; it doesn't matter to one that sleeps. Never refused for a full mailbox: what goes
@@ -115,12 +114,17 @@ impl Router {
     }
 }
 
-fn start(node: &Arc<Node>, id: ConversationId, kind: ConversationKind) -> Mailbox<ConversationMessage> {
-    let worker = usize::from(id.shard().0);
+fn start(
+    node: &Arc<Node>,
+    id: ConversationId,
+    kind: ConversationKind,
+    first: ConversationMessage,
+) -> Mailbox<ConversationMessage> {
+    let (worker, first) = (usize::from(id.shard().0), Some(first));
     let keep = super::ConversationKeep::new(node.clone(), id);
     match kind {
-        ConversationKind::Room => node.runtime.spawn::<Conversation<Room>>(worker, move || keep),
-        ConversationKind::Group => node.runtime.spawn::<Conversation<Group>>(worker, move || keep),
-        ConversationKind::Direct => node.runtime.spawn::<Conversation<Direct>>(worker, move || keep),
+        ConversationKind::Room => node.runtime.spawn_told::<Conversation<Room>>(worker, first, move || keep),
+        ConversationKind::Group => node.runtime.spawn_told::<Conversation<Group>>(worker, first, move || keep),
+        ConversationKind::Direct => node.runtime.spawn_told::<Conversation<Direct>>(worker, first, move || keep),
     }
 }

@@ -54,11 +54,27 @@ impl Runtime {
         worker: usize,
         keep: impl FnOnce() -> B::Keep + Send + 'static,
     ) -> Mailbox<B::Message> {
+        self.spawn_told::<B>(worker, None, keep)
+    }
+
+    /// Like [`Self::spawn`], with a message that is in the mailbox before the actor runs: one that stops when it has nothing to do
+    /// can't stop before it has handled that.
+    pub fn spawn_told<B: Behaviour>(
+        self: &Arc<Self>,
+        worker: usize,
+        first: Option<B::Message>,
+        keep: impl FnOnce() -> B::Keep + Send + 'static,
+    ) -> Mailbox<B::Message> {
         let shared = Arc::new(Shared::<B::Message>::new(B::MAILBOX, self.metrics.kind::<B>()));
         self.metrics.register(&shared);
-        let (runtime, started) = (self.clone(), shared.clone());
-        self.placement.run_on(worker, move || hosted::start::<B>(runtime, started, keep()));
-        Mailbox::new(shared)
+        let mailbox = Mailbox::new(shared.clone());
+        if let Some(first) = first {
+            // A new mailbox is neither full nor closed.
+            let _ = mailbox.tell(first);
+        }
+        let runtime = self.clone();
+        self.placement.run_on(worker, move || hosted::start::<B>(runtime, shared, keep()));
+        mailbox
     }
 
     /// Makes the address of an actor that is started on the calling thread later, by the function returned.
