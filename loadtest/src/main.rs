@@ -3,19 +3,23 @@
 //! The beginning of the load test: scenarios that show what the engine on one node promises. Each starts a server of its own (the
 //! `chinwag` beside this program) on loopback in a temporary directory, or takes a data directory of one that runs.
 
+#![allow(dead_code, unused_variables)] // While it is being built.
+
 mod checker;
 mod client;
-mod crash;
-mod direct;
-mod fanout;
-mod idle;
+mod content;
 mod limit;
+mod peer;
+mod report;
+mod run;
+mod scenario;
 mod server;
-mod slow_reader;
+mod target;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use scenario::{crash, direct, fanout, idle, slow_reader};
 
 /// Drives a chinwag server over real sockets and checks what it acknowledged
 #[derive(Parser)]

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     Target,
-    checker::{self, Sent},
+    checker::history::{self, Sent},
     client::Client,
     server::Server,
 };
@@ -120,7 +120,7 @@ async fn check(server: &Server, tokens: &[String], sent: &[Sent]) -> anyhow::Res
         checked.push(conversation);
         let mut client = Client::connect(&server.http, Credentials::Token(Secret(token.clone()))).await?;
         let history = client.history(conversation).await?;
-        let violations = checker::check(conversation, sent, &history);
+        let violations = history::check(conversation, sent, &history);
         if !violations.is_empty() {
             bail!("{} violations in {conversation}: {:?}", violations.len(), &violations[..violations.len().min(5)]);
         }

@@ -1,0 +1,3 @@
+//! A peer that speaks the messenger protocol.
+
+pub struct MessengerPeer;

@@ -1,0 +1,3 @@
+//! A peer that speaks the native protocol.
+
+pub struct NativePeer;

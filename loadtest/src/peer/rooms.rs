@@ -1,0 +1,3 @@
+//! A peer that speaks the rooms protocol.
+
+pub struct RoomsPeer;

@@ -1,0 +1,1 @@
+//! The WebSocket under a peer: small buffers, so that tens of thousands fit.

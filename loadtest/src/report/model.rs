@@ -1,0 +1,190 @@
+//! The result of a run, as JSON has it. Everything that is needed to repeat it is in it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Version of the form below; readers refuse newer ones.
+pub const FORMAT: u32 = 1;
+
+/// The result of a run.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub struct Report {
+    pub format: u32,
+    pub scenario: String,
+    /// The command line, without the program.
+    pub command: Vec<String>,
+    /// Options as they were in effect.
+    pub settings: Value,
+    pub protocol: String,
+    pub seed: u64,
+    /// Unix milliseconds.
+    pub started_at_ms: i64,
+    /// Seconds, without setting up.
+    pub took_s: f64,
+    pub machine: Machine,
+    /// Of each node: its `/health`, and whether this program started it.
+    pub servers: Vec<Value>,
+    /// Why the run ended before its end; `None`: it is whole.
+    pub partial: Option<String>,
+    /// Headline results, in the order to be shown.
+    pub figures: Vec<Figure>,
+    /// Parts of the run with delays of their own (the steps of `steps`); may be empty.
+    pub phases: Vec<Phase>,
+    /// Delays of the whole run by name ('delivered', 'acknowledged', 'handshake', …).
+    pub delays: BTreeMap<String, Delays>,
+    pub counts: BTreeMap<String, u64>,
+    pub errors: BTreeMap<String, u64>,
+    /// What the checker found; empty: nothing lost, repeated or out of order.
+    pub violations: Vec<String>,
+    /// How many messages and deliveries the checker compared.
+    pub checked: Checked,
+    pub series: Vec<Second>,
+    /// Metrics of the servers, after minus before (counters) or after (gauges), only those that changed.
+    pub metrics: BTreeMap<String, f64>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+pub struct Machine {
+    pub system: String,
+    pub cpu: String,
+    pub cores: usize,
+    pub memory_bytes: u64,
+}
+
+/// A headline result.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub struct Figure {
+    /// Unique within the report, e.g. 'CPU per delivery'.
+    pub name: String,
+    pub unit: String,
+    /// The median, if there were several rounds.
+    pub value: f64,
+    /// Smallest and largest of the rounds.
+    pub range: Option<(f64, f64)>,
+    /// The reference of the same run that it is held to.
+    pub reference: Option<Reference>,
+    /// Passes at or below this (or at or above, with `at_least`); in the unit of the value, or of `value / reference` if there is one.
+    pub bar: Option<f64>,
+    pub at_least: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub struct Reference {
+    pub name: String,
+    pub value: f64,
+}
+
+impl Figure {
+    /// Makes a figure without bar.
+    pub fn new(name: &str, unit: &str, value: f64) -> Self {
+        Self { name: name.into(), unit: unit.into(), value, range: None, reference: None, bar: None, at_least: false }
+    }
+
+    /// Makes a figure of several rounds: their median, with the range.
+    pub fn of_rounds(name: &str, unit: &str, rounds: &[f64]) -> Self {
+        let mut sorted = rounds.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let value = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
+        let range = (sorted.len() > 1).then(|| (sorted[0], sorted[sorted.len() - 1]));
+        Self { range, ..Self::new(name, unit, value) }
+    }
+
+    /// Adds the reference of the same run.
+    #[must_use]
+    pub fn beside(mut self, name: &str, value: f64) -> Self {
+        self.reference = Some(Reference { name: name.into(), value });
+        self
+    }
+
+    /// Adds a bar: at most this.
+    #[must_use]
+    pub fn at_most(mut self, bar: f64) -> Self {
+        (self.bar, self.at_least) = (Some(bar), false);
+        self
+    }
+
+    /// Adds a bar: at least this.
+    #[must_use]
+    pub fn at_least(mut self, bar: f64) -> Self {
+        (self.bar, self.at_least) = (Some(bar), true);
+        self
+    }
+
+    /// Returns what the bar is held to: the ratio to the reference, or the value.
+    pub fn held(&self) -> f64 {
+        self.reference.as_ref().map_or(self.value, |reference| self.value / reference.value)
+    }
+
+    /// Says whether the bar is met; `None` without one.
+    pub fn passes(&self) -> Option<bool> {
+        self.bar.map(|bar| if self.at_least { self.held() >= bar } else { self.held() <= bar })
+    }
+}
+
+/// A part of the run.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub struct Phase {
+    pub name: String,
+    /// Seconds since the run's origin.
+    pub from_s: f64,
+    pub to_s: f64,
+    pub counts: BTreeMap<String, u64>,
+    pub delays: BTreeMap<String, Delays>,
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// A distribution of delays, milliseconds.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq)]
+pub struct Delays {
+    pub count: u64,
+    pub mean: f64,
+    pub p50: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub p999: f64,
+    pub max: f64,
+}
+
+impl Delays {
+    /// Reads a histogram of microseconds.
+    pub fn of(times: &hdrhistogram::Histogram<u64>) -> Self {
+        let at = |percentile| times.value_at_percentile(percentile) as f64 / 1000.0;
+        Self {
+            count: times.len(),
+            mean: times.mean() / 1000.0,
+            p50: at(50.0),
+            p90: at(90.0),
+            p95: at(95.0),
+            p99: at(99.0),
+            p999: at(99.9),
+            max: times.max() as f64 / 1000.0,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Checked {
+    pub messages: u64,
+    pub deliveries: u64,
+    /// Histories read afterwards.
+    pub histories: u64,
+}
+
+/// One second of the run.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+pub struct Second {
+    /// End of the second, seconds since the run's origin.
+    pub at_s: f64,
+    pub counts: BTreeMap<String, u64>,
+    pub delays: BTreeMap<String, Delays>,
+    pub errors: u64,
+    /// CPU of all measured servers in this second, seconds.
+    pub cpu_s: Option<f64>,
+    /// Resident memory of all measured servers, bytes.
+    pub resident_bytes: Option<u64>,
+    /// Open connections of the run.
+    pub open: u64,
+}

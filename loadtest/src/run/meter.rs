@@ -1,0 +1,151 @@
+//! Counts and delays of a run: totals, and what has gathered since the sampler last looked.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+
+/// What is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timer {
+    /// A login over REST, from the request to the token.
+    Login,
+    /// From the TCP connection to a peer that is ready: upgrade and the dialect's own greeting.
+    Handshake,
+    /// From when a message was due until its sender knew that it is stored.
+    Acknowledged,
+    /// From when a message was due until another peer received it.
+    Delivered,
+    /// A page of history.
+    History,
+    /// A join or leave, until its answer.
+    Join,
+    /// From a user's coming or going until a friend heard of it.
+    Presence,
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counter {
+    /// Messages sent.
+    Sent,
+    /// Peers that became ready.
+    Connected,
+    /// Peers that ended, by whichever side.
+    Closed,
+}
+
+const TIMERS: [(Timer, &str); 7] = [
+    (Timer::Login, "login"),
+    (Timer::Handshake, "handshake"),
+    (Timer::Acknowledged, "acknowledged"),
+    (Timer::Delivered, "delivered"),
+    (Timer::History, "history"),
+    (Timer::Join, "join"),
+    (Timer::Presence, "presence"),
+];
+const COUNTERS: [(Counter, &str); 3] =
+    [(Counter::Sent, "sent"), (Counter::Connected, "connected"), (Counter::Closed, "closed")];
+
+/// Longest delay told apart, microseconds (an hour).
+const LONGEST_US: u64 = 3_600_000_000;
+
+/// Counts and delays, by name.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// Delays in microseconds, three digits, in the order of [`Timer`].
+    timers: Vec<Histogram<u64>>,
+    counters: [u64; COUNTERS.len()],
+    /// Errors by kind.
+    pub errors: BTreeMap<String, u64>,
+}
+
+impl Default for Measured {
+    fn default() -> Self {
+        let timer = |_| Histogram::new_with_bounds(1, LONGEST_US, 3).expect("bounds are right");
+        Self { timers: TIMERS.iter().map(timer).collect(), counters: Default::default(), errors: BTreeMap::new() }
+    }
+}
+
+impl Measured {
+    /// Returns a timer's delays, microseconds.
+    pub fn timer(&self, timer: Timer) -> &Histogram<u64> {
+        &self.timers[timer as usize]
+    }
+
+    /// Returns a count.
+    pub fn counter(&self, counter: Counter) -> u64 {
+        self.counters[counter as usize]
+    }
+
+    /// Returns all timers that were used, with their names.
+    pub fn timers(&self) -> impl Iterator<Item = (&'static str, &Histogram<u64>)> {
+        TIMERS.iter().map(|(_, name)| *name).zip(&self.timers).filter(|(_, times)| !times.is_empty())
+    }
+
+    /// Returns all counters, with their names.
+    pub fn counters(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        COUNTERS.iter().map(|(_, name)| *name).zip(self.counters)
+    }
+
+    /// Returns how many errors there were.
+    pub fn error_count(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    /// Adds what another has.
+    pub fn add(&mut self, other: &Self) {
+        for (own, other) in self.timers.iter_mut().zip(&other.timers) {
+            // Both have the same bounds.
+            let _ = own.add(other);
+        }
+        self.counters.iter_mut().zip(other.counters).for_each(|(own, other)| *own += other);
+        for (kind, count) in &other.errors {
+            *self.errors.entry(kind.clone()).or_default() += count;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.timers.iter_mut().for_each(Histogram::reset);
+        self.counters = Default::default();
+        self.errors.clear();
+    }
+}
+
+/// Where all tasks of a run note what they see.
+#[derive(Debug, Default)]
+pub struct Meter {
+    now: Mutex<Measured>,
+}
+
+impl Meter {
+    fn lock(&self) -> MutexGuard<'_, Measured> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a delay.
+    pub fn time(&self, timer: Timer, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.lock().timers[timer as usize].saturating_record(us.max(1));
+    }
+
+    /// Counts.
+    pub fn count(&self, counter: Counter, n: u64) {
+        self.lock().counters[counter as usize] += n;
+    }
+
+    /// Counts an error of a kind: a few words that are the same for the same cause.
+    pub fn error(&self, kind: impl Into<String>) {
+        *self.lock().errors.entry(kind.into()).or_default() += 1;
+    }
+
+    /// Adds what has gathered since the last call to `into`, and begins anew. Only the sampler calls it.
+    pub fn drain(&self, into: &mut Measured) {
+        let mut now = self.lock();
+        into.add(&now);
+        now.clear();
+    }
+}
