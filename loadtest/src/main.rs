@@ -3,23 +3,13 @@
 //! The beginning of the load test: scenarios that show what the engine on one node promises. Each starts a server of its own (the
 //! `chinwag` beside this program) on loopback in a temporary directory, or takes a data directory of one that runs.
 
-#![allow(dead_code, unused_variables)] // While it is being built.
+use std::process::ExitCode;
 
-mod checker;
-mod client;
-mod content;
-mod limit;
-mod peer;
-mod report;
-mod run;
-mod scenario;
-mod server;
-mod target;
-
-use std::{path::PathBuf, process::ExitCode};
-
-use clap::{Args, Parser, Subcommand};
-use scenario::{crash, direct, fanout, idle, slow_reader};
+use chinwag_loadtest::{
+    limit,
+    scenario::{crash, direct, fanout, idle, slow_reader},
+};
+use clap::{Parser, Subcommand};
 
 /// Drives a chinwag server over real sockets and checks what it acknowledged
 #[derive(Parser)]
@@ -44,14 +34,6 @@ enum Scenario {
     LimitServer { sockets: usize },
     /// Kills the server under load, again and again: every acknowledged message is in the history once, in order
     Crash(crash::Options),
-}
-
-/// Which server.
-#[derive(Args, Clone)]
-struct Target {
-    /// The server program [default: the chinwag beside this program]
-    #[arg(long, env = "CHINWAG_BIN")]
-    server: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {

@@ -7,6 +7,8 @@ mod native;
 mod rooms;
 mod socket;
 
+use std::sync::Arc;
+
 use crate::{content::Mark, run::Run};
 
 /// Wire protocol of a peer.
@@ -75,7 +77,7 @@ enum Inner {
 impl Peer {
     /// Connects the `index`th peer of a run to its node and waits until it is ready (welcomed, authenticated, its initial data there). Notes
     /// [`Timer::Handshake`](crate::run::meter::Timer) and the count; an error is not counted here.
-    pub async fn connect(run: &Run, index: usize, login: &Login) -> anyhow::Result<Self> {
+    pub async fn connect(run: &Arc<Run>, index: usize, login: &Login) -> anyhow::Result<Self> {
         todo!()
     }
 
