@@ -36,6 +36,10 @@ pub enum Counter {
     Connected,
     /// Peers that ended, by whichever side.
     Closed,
+    /// Logins that the server asked to come again later (429 or 503), and that came again.
+    LoginRetried,
+    /// Arrivals that found the maximum of users there: not an error.
+    TurnedAway,
 }
 
 const TIMERS: [(Timer, &str); 7] = [
@@ -47,8 +51,13 @@ const TIMERS: [(Timer, &str); 7] = [
     (Timer::Join, "join"),
     (Timer::Presence, "presence"),
 ];
-const COUNTERS: [(Counter, &str); 3] =
-    [(Counter::Sent, "sent"), (Counter::Connected, "connected"), (Counter::Closed, "closed")];
+const COUNTERS: [(Counter, &str); 5] = [
+    (Counter::Sent, "sent"),
+    (Counter::Connected, "connected"),
+    (Counter::Closed, "closed"),
+    (Counter::LoginRetried, "login retried"),
+    (Counter::TurnedAway, "turned away"),
+];
 
 /// Longest delay told apart, microseconds (an hour).
 const LONGEST_US: u64 = 3_600_000_000;
