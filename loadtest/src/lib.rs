@@ -12,6 +12,7 @@ pub mod content;
 pub mod limit;
 pub mod peer;
 pub mod report;
+pub mod rest;
 pub mod run;
 pub mod scenario;
 pub mod server;

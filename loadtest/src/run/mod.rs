@@ -1,7 +1,13 @@
 //! One run: what every task of it shares.
 
+pub mod machine;
 pub mod meter;
 pub mod pace;
+pub mod process;
+pub mod progress;
+pub mod sampler;
+pub mod scrape;
+pub mod trend;
 
 use std::{
     sync::{

@@ -1,0 +1,98 @@
+//! The servers of a run: one started here in a temporary directory, or nodes that run already.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    rest,
+    run::{process::Process, scrape::Scrape},
+    server::Server,
+    target::{Common, Node},
+};
+
+/// What every server that is started here gets: nothing holds the load back, and guests may come.
+const ARGUMENTS: [&str; 3] = ["--unlimited", "--guests", "on"];
+
+/// The servers of a run. A server that was started here ends with it.
+pub struct Servers {
+    own: Option<Own>,
+    pub nodes: Vec<Node>,
+    /// Of the nodes whose process id is known.
+    pub processes: Arc<[Process]>,
+}
+
+/// Declared in the order in which they go: the directory after the server that writes there.
+struct Own {
+    server: Server,
+    arguments: Vec<String>,
+    directory: TempDir,
+}
+
+impl Servers {
+    /// Starts a server, or finds the nodes of `--node`. Blocking.
+    pub fn open(common: &Common, arguments: &[String]) -> anyhow::Result<Self> {
+        let (own, nodes) = if common.node.is_empty() {
+            let own = Own::start(common, arguments)?;
+            let node = own.server.node.clone();
+            (Some(own), vec![node])
+        } else {
+            (None, common.nodes()?)
+        };
+        let watch = |node: &Node| {
+            let process = Process::watch(node.pid?).with_context(|| format!("the server at {}", node.http));
+            Some(process)
+        };
+        let processes = nodes.iter().filter_map(watch).collect::<anyhow::Result<_>>()?;
+        Ok(Self { own, nodes, processes })
+    }
+
+    /// Returns the data directory of the server that was started here.
+    pub fn data(&self) -> Option<&Path> {
+        self.own.as_ref().map(|own| own.directory.path())
+    }
+
+    /// Returns what each node says of its health, with its address, and how it was started if that was here. Blocking.
+    pub fn facts(&self) -> anyhow::Result<Vec<Value>> {
+        let fact = |node: &Node| {
+            let mut fact = rest::health(&node.http)?;
+            fact["address"] = json!(node.http);
+            fact["started_here"] = json!(self.own.is_some());
+            if let Some(own) = &self.own {
+                fact["arguments"] = json!(own.arguments);
+            }
+            Ok(fact)
+        };
+        self.nodes.iter().map(fact).collect()
+    }
+
+    /// Returns the metrics of all nodes that tell them, added up. Blocking.
+    pub fn scrape(&self) -> Scrape {
+        let mut all = Scrape::default();
+        for text in self.nodes.iter().filter_map(|node| rest::metrics(node.ops.as_deref()?).ok()) {
+            all.add(Scrape::parse(&text));
+        }
+        all
+    }
+
+    /// Returns how a server ended; `None` while all run, as far as that is known.
+    pub fn death(&self) -> Option<String> {
+        if let Some(own) = &self.own {
+            return own.server.death();
+        }
+        let dead = self.processes.iter().find(|process| !process.is_alive())?;
+        Some(format!("the server with process id {} died; its own log says why", dead.id()))
+    }
+}
+
+impl Own {
+    fn start(common: &Common, arguments: &[String]) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("chinwag-loadtest-").tempdir()?;
+        let all = ARGUMENTS.into_iter().chain(arguments.iter().map(String::as_str));
+        let all: Vec<&str> = all.chain(common.server_args.iter().map(String::as_str)).collect();
+        let server = Server::start_program(common.server.as_deref(), directory.path(), &all)?;
+        Ok(Self { server, arguments: all.into_iter().map(str::to_owned).collect(), directory })
+    }
+}
