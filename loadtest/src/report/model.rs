@@ -1,8 +1,9 @@
 //! The result of a run, as JSON has it. Everything that is needed to repeat it is in it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
-use serde::{Deserialize, Serialize};
+use anyhow::{Context as _, ensure};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 /// Version of the form below; readers refuse newer ones.
@@ -12,6 +13,9 @@ pub const FORMAT: u32 = 1;
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub struct Report {
     pub format: u32,
+    /// Version of the program that made it.
+    #[serde(default)]
+    pub version: String,
     pub scenario: String,
     /// The command line, without the program.
     pub command: Vec<String>,
@@ -45,6 +49,34 @@ pub struct Report {
     pub metrics: BTreeMap<String, f64>,
 }
 
+impl Report {
+    /// Reads a stored result.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))?;
+        let value: Value =
+            serde_json::from_str(&text).with_context(|| format!("{} isn't JSON: is it a result?", path.display()))?;
+        let format = value["format"].as_u64().unwrap_or(0);
+        ensure!(format > 0, "{} isn't a result of this program: it names no format", path.display());
+        ensure!(
+            format <= u64::from(FORMAT),
+            "{} has format {format}, and this program reads up to {FORMAT}: use a newer one",
+            path.display()
+        );
+        serde_json::from_value(value).with_context(|| format!("{} isn't a whole result", path.display()))
+    }
+
+    /// Returns deliveries per second over the whole run; `None` if nothing was to be delivered.
+    pub fn deliveries_per_s(&self) -> Option<f64> {
+        let delivered = self.delays.get("delivered")?;
+        (self.took_s > 0.0).then(|| delivered.count as f64 / self.took_s)
+    }
+}
+
+/// JSON has no NaN: what couldn't be measured is stored as null.
+fn null_is_nan<'a, D: Deserializer<'a>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 pub struct Machine {
     pub system: String,
@@ -59,7 +91,8 @@ pub struct Figure {
     /// Unique within the report, e.g. 'CPU per delivery'.
     pub name: String,
     pub unit: String,
-    /// The median, if there were several rounds.
+    /// The median, if there were several rounds; NaN if it couldn't be measured.
+    #[serde(deserialize_with = "null_is_nan")]
     pub value: f64,
     /// Smallest and largest of the rounds.
     pub range: Option<(f64, f64)>,
@@ -73,6 +106,7 @@ pub struct Figure {
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 pub struct Reference {
     pub name: String,
+    #[serde(deserialize_with = "null_is_nan")]
     pub value: f64,
 }
 
@@ -84,7 +118,7 @@ impl Figure {
 
     /// Makes a figure of several rounds: their median, with the range.
     pub fn of_rounds(name: &str, unit: &str, rounds: &[f64]) -> Self {
-        let mut sorted = rounds.to_vec();
+        let mut sorted: Vec<f64> = rounds.iter().copied().filter(|round| round.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
         let value = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
         let range = (sorted.len() > 1).then(|| (sorted[0], sorted[sorted.len() - 1]));

@@ -27,6 +27,13 @@ pub enum Timer {
     Presence,
 }
 
+impl Timer {
+    /// Returns the names of all timers, as reports have them.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        TIMERS.iter().map(|(_, name)| *name)
+    }
+}
+
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counter {
@@ -107,7 +114,7 @@ impl Measured {
 
     /// Adds what another has.
     pub fn add(&mut self, other: &Self) {
-        for (own, other) in self.timers.iter_mut().zip(&other.timers) {
+        for (own, other) in self.timers.iter_mut().zip(&other.timers).filter(|(_, other)| !other.is_empty()) {
             // Both have the same bounds.
             let _ = own.add(other);
         }
@@ -115,12 +122,6 @@ impl Measured {
         for (kind, count) in &other.errors {
             *self.errors.entry(kind.clone()).or_default() += count;
         }
-    }
-
-    fn clear(&mut self) {
-        self.timers.iter_mut().for_each(Histogram::reset);
-        self.counters = Default::default();
-        self.errors.clear();
     }
 }
 
@@ -153,8 +154,9 @@ impl Meter {
 
     /// Adds what has gathered since the last call to `into`, and begins anew. Only the sampler calls it.
     pub fn drain(&self, into: &mut Measured) {
-        let mut now = self.lock();
-        into.add(&now);
-        now.clear();
+        // Prepared before the lock is taken and added after: who notes something hardly waits.
+        let mut gathered = Measured::default();
+        std::mem::swap(&mut *self.lock(), &mut gathered);
+        into.add(&gathered);
     }
 }
