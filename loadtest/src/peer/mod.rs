@@ -4,6 +4,7 @@
 
 mod messenger;
 mod native;
+mod positions;
 mod rooms;
 mod socket;
 
@@ -15,6 +16,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use chinwag_schema::ids::ConversationId;
 
+pub use positions::Positions;
 pub use socket::Closed;
 
 use crate::{
@@ -38,7 +40,7 @@ pub enum Protocol {
 }
 
 /// Who a peer is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Login {
     pub name: String,
     /// An access token; `None`: a guest (not in the messenger dialect).
@@ -81,6 +83,15 @@ pub enum Heard {
     Other,
 }
 
+/// What is left of a lost connection.
+#[derive(Debug, Default)]
+pub struct Lost {
+    /// What had come already, and wasn't taken yet.
+    pub heard: Vec<Heard>,
+    /// Up to where everything had come; of a native user who may come back.
+    pub positions: Positions,
+}
+
 /// A connected user.
 pub struct Peer {
     inner: Inner,
@@ -118,22 +129,39 @@ impl Peer {
     }
 
     /// Does the same over another protocol than the run's.
-    pub async fn connect_over(
+    pub async fn connect_over(protocol: Protocol, run: &Arc<Run>, index: usize, login: &Login) -> anyhow::Result<Self> {
+        Self::open(protocol, run, index, login, None).await
+    }
+
+    /// Does the same for a user who may come back after [`Peer::lose`]. Over the native protocol what came since its positions is heard
+    /// then: at once in groups and chats, in rooms once they are joined again. The dialects replay nothing, and need no positions.
+    pub async fn connect_resuming(
         protocol: Protocol,
         run: &Arc<Run>,
         index: usize,
         login: &Login,
+        positions: Positions,
+    ) -> anyhow::Result<Self> {
+        Self::open(protocol, run, index, login, Some(positions)).await
+    }
+
+    async fn open(
+        protocol: Protocol,
+        run: &Arc<Run>,
+        index: usize,
+        login: &Login,
+        positions: Option<Positions>,
     ) -> anyhow::Result<Self> {
         let (node, deflate) = (run.node(index), run.deflate);
         let connect = async {
             Ok(match protocol {
                 Protocol::Native => {
-                    Inner::Native(native::NativePeer::connect(&node.http, index, login, deflate).await?)
+                    Inner::Native(native::NativePeer::connect(&node.http, index, login, deflate, positions).await?)
                 }
                 Protocol::Rooms => Inner::Rooms(rooms::RoomsPeer::connect(&node.rooms, index, login, deflate).await?),
-                Protocol::Messenger => Inner::Messenger(
-                    messenger::MessengerPeer::connect(&node.messenger, index, login, deflate).await?,
-                ),
+                Protocol::Messenger => {
+                    Inner::Messenger(messenger::MessengerPeer::connect(&node.messenger, index, login, deflate).await?)
+                }
             })
         };
         Self::ready(run, login, connect).await
@@ -238,6 +266,17 @@ impl Peer {
     /// Says whether a sender receives its own messages from a room over this protocol.
     pub fn hears_itself(&self) -> bool {
         matches!(self.inner, Inner::Rooms(_))
+    }
+
+    /// Loses the connection, without a word to the server.
+    pub fn lose(self) -> Lost {
+        match self.inner {
+            Inner::Native(peer) => {
+                let (heard, positions) = peer.lose();
+                Lost { heard, positions }
+            }
+            Inner::Rooms(_) | Inner::Messenger(_) => Lost::default(),
+        }
     }
 
     /// Closes the socket as a client does (1000) and waits for the server's answer, at most 5 s.

@@ -1,16 +1,17 @@
 //! A peer that speaks the native protocol.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use anyhow::Context as _;
 use chinwag_schema::{
     error::ErrorCode,
-    ids::{ConversationId, Seq},
+    ids::ConversationId,
     wire::{
         json::Secret,
         native::{
-            Command, Created, Credentials, Empty, Hello, HistoryResult, Joined, Left, Listening, LoggedKind, Notice,
-            Request, RoomRef, SUBPROTOCOL, SendTo, ServerError, ServerFrame, VERSION, Welcome,
+            Command, ConversationInfo, Created, Credentials, Empty, Hello, HistoryResult, Joined, Left, Listening,
+            LoggedEvent, LoggedKind, Notice, Outcome, Request, Resumed, RoomRef, SUBPROTOCOL, SendTo, ServerError,
+            ServerFrame, VERSION, Welcome,
         },
     },
 };
@@ -20,6 +21,7 @@ use uuid::Uuid;
 
 use super::{
     ANSWER_TIMEOUT, Heard, Login, Place, To, conversation,
+    positions::{self, Positions},
     socket::{Socket, Upgrade},
 };
 use crate::content::Mark;
@@ -50,6 +52,10 @@ struct State {
     chats: HashMap<String, ConversationId>,
     /// Groups (not rooms) of which this peer became a member.
     groups: Vec<ConversationId>,
+    /// Of a user who is to come back.
+    positions: Option<Positions>,
+    /// Conversations that were resumed with the hello.
+    resumed: HashSet<ConversationId>,
 }
 
 /// A reply, not looked at yet.
@@ -63,24 +69,28 @@ struct Reply<'a> {
     error: Option<ServerError>,
 }
 
-/// All that a sender wants of the result of `send`.
-#[derive(Deserialize)]
-struct Stored {
-    seq: Seq,
-}
-
 impl NativePeer {
-    pub async fn connect(address: &str, index: usize, login: &Login, deflate: bool) -> anyhow::Result<Self> {
+    /// Connects and says hello; with positions (empty ones the first time) it keeps them, and has what came since replayed.
+    pub async fn connect(
+        address: &str,
+        index: usize,
+        login: &Login,
+        deflate: bool,
+        positions: Option<Positions>,
+    ) -> anyhow::Result<Self> {
         let upgrade = Upgrade { address, path: "/ws", subprotocol: Some(SUBPROTOCOL), token: None, deflate, index };
-        let mut peer = Self { socket: Socket::connect(&upgrade).await?, state: State::default() };
+        let named = positions.as_ref().map(Positions::named).unwrap_or_default();
+        let state = State { positions, ..State::default() };
+        let mut peer = Self { socket: Socket::connect(&upgrade).await?, state };
         let credentials = match &login.token {
             Some(token) => Credentials::Token(Secret(token.clone())),
             None => Credentials::Guest(login.name.clone()),
         };
         let client = Some("chinwag-loadtest".into());
-        let hello =
-            Hello { protocol: VERSION, credentials, client, features: Vec::new(), positions: Default::default() };
-        let _: Welcome = peer.request(Command::Hello(hello)).await?;
+        let hello = Hello { protocol: VERSION, credentials, client, features: Vec::new(), positions: named };
+        let welcome: Welcome = peer.request(Command::Hello(hello)).await?;
+        welcome.resumed.iter().for_each(|resumed| peer.state.resume(resumed));
+        welcome.conversations.iter().for_each(|info| peer.state.begin(info));
         Ok(peer)
     }
 
@@ -93,26 +103,36 @@ impl NativePeer {
             Err(error) => return Err(error),
         };
         let listening: Listening = self.request(Command::RoomListen { room, position: None }).await?;
+        self.state.begin(&listening.conversation);
         place(name, listening.conversation.id)
     }
 
     pub async fn make_group(&mut self, name: &str) -> anyhow::Result<Place> {
         let made: Created = self.request(Command::GroupCreate { name: name.into() }).await?;
         self.state.groups.push(made.conversation.id);
+        self.state.begin(&made.conversation);
         place(name, made.conversation.id)
     }
 
     pub async fn join(&mut self, place: &Place) -> anyhow::Result<()> {
         let conversation = conversation(place.id)?;
         let room = RoomRef::Conversation(conversation);
-        match self.request::<Listening>(Command::RoomListen { room, position: None }).await {
+        let position = self.state.positions.as_ref().and_then(|positions| positions.of(conversation));
+        let position = position.filter(|_| !self.state.resumed.contains(&conversation));
+        match self.request::<Listening>(Command::RoomListen { room, position }).await {
             // Not a public room.
             Err(error) if code_of(&error) == Some(ErrorCode::NotFound) => {
-                let _: Joined = self.request(Command::GroupJoin { conversation }).await?;
+                let joined: Joined = self.request(Command::GroupJoin { conversation }).await?;
                 self.state.groups.push(conversation);
+                self.state.begin(&joined.conversation);
                 Ok(())
             }
-            listening => listening.map(|_| ()),
+            Err(error) => Err(error),
+            Ok(listening) => {
+                listening.resumed.iter().for_each(|resumed| self.state.resume(resumed));
+                self.state.begin(&listening.conversation);
+                Ok(())
+            }
         }
     }
 
@@ -170,6 +190,11 @@ impl NativePeer {
         self.socket.close().await;
     }
 
+    /// Ends without a word; returns what had come already, and up to where that is.
+    pub fn lose(self) -> (Vec<Heard>, Positions) {
+        (self.state.backlog.into(), self.state.positions.unwrap_or_default())
+    }
+
     /// Says a command and waits for its result; what comes before it is heard later.
     async fn request<T: DeserializeOwned>(&mut self, command: Command) -> anyhow::Result<T> {
         let name = command.name();
@@ -207,13 +232,18 @@ impl State {
 
     fn hear(&mut self, frame: &[u8]) -> anyhow::Result<Heard> {
         if frame.starts_with(MESSAGE) {
+            if let Some(positions) = &mut self.positions {
+                positions.heard(serde_json::from_slice(frame).context(STRANGE)?);
+            }
             return Ok(Mark::find(frame).map_or(Heard::Other, Heard::Message));
         }
         if frame.starts_with(REPLY) {
             return self.answered(&reply(frame)?);
         }
         let text = std::str::from_utf8(frame).context(STRANGE)?;
-        Ok(match ServerFrame::decode(text).context(STRANGE)? {
+        let decoded = ServerFrame::decode(text).context(STRANGE)?;
+        self.note(&decoded);
+        Ok(match decoded {
             ServerFrame::Logged(event) if event.event == LoggedKind::Message => {
                 let content = event.content.unwrap_or_default();
                 Mark::find(content.as_bytes()).map_or(Heard::Other, Heard::Message)
@@ -227,6 +257,43 @@ impl State {
         })
     }
 
+    /// Begins the positions of a conversation at its head.
+    fn begin(&mut self, info: &ConversationInfo) {
+        if let Some(positions) = &mut self.positions {
+            positions.begin(positions::Place { conversation: info.id, epoch: info.epoch, seq: info.head });
+        }
+    }
+
+    /// Takes what the server says of a position that was named.
+    fn resume(&mut self, resumed: &Resumed) {
+        match resumed.outcome {
+            Outcome::Replayed => drop(self.resumed.insert(resumed.conversation)),
+            // A room that isn't listened to yet.
+            Outcome::Gone => {}
+            Outcome::Gap | Outcome::Reset => {
+                self.backlog.push_back(Heard::Gap);
+                if let (Some(positions), Some(epoch), Some(seq)) = (&mut self.positions, resumed.epoch, resumed.head) {
+                    positions.heard(positions::Place { conversation: resumed.conversation, epoch, seq });
+                }
+            }
+        }
+    }
+
+    /// Notes where a user who is to come back has got to.
+    fn note(&mut self, frame: &ServerFrame) {
+        let Some(positions) = &mut self.positions else { return };
+        match frame {
+            ServerFrame::Logged(LoggedEvent { conversation, epoch, seq, .. }) => {
+                positions.heard(positions::Place { conversation: *conversation, epoch: *epoch, seq: *seq });
+            }
+            ServerFrame::Notice(Notice::Gap { conversation, epoch, to, .. }) => {
+                positions.heard(positions::Place { conversation: *conversation, epoch: *epoch, seq: *to });
+            }
+            ServerFrame::Notice(Notice::ConversationAdded { conversation }) => self.begin(conversation),
+            ServerFrame::Notice(_) | ServerFrame::Reply { .. } => {}
+        }
+    }
+
     /// Finds out which message a reply is about.
     fn answered(&mut self, reply: &Reply<'_>) -> anyhow::Result<Heard> {
         let id = reply.id.as_deref().and_then(|id| id.parse::<u64>().ok());
@@ -237,8 +304,11 @@ impl State {
                 Heard::Refused { mark: mark.filter(|_| is_final(error.code)), reason: code_name(error.code) }
             }
             (Some(mark), Some(result), None) => {
-                let Stored { seq } = ServerFrame::result(result).context(STRANGE)?;
-                Heard::Stored { mark, seq: Some(seq.0) }
+                let place: positions::Place = ServerFrame::result(result).context(STRANGE)?;
+                if let Some(positions) = &mut self.positions {
+                    positions.answered(place);
+                }
+                Heard::Stored { mark, seq: Some(place.seq.0) }
             }
             // To a request that was given up.
             (_, _, None) => Heard::Other,
