@@ -10,6 +10,9 @@ use super::{
 /// More points than this are drawn together: no screen shows them apart.
 const POINTS_MAX: usize = 480;
 
+/// Delays that say most come first.
+const ORDER: [&str; 5] = ["delivered", "acknowledged", "presence", "join", "handshake"];
+
 /// A value of some seconds that are drawn as one point; the time they took, seconds, comes first.
 type Of<'a> = &'a dyn Fn(f64, &[Second]) -> Option<f64>;
 
@@ -72,7 +75,10 @@ impl<'a> Course<'a> {
 /// Draws everything over time.
 pub fn over_time(report: &Report, into: &mut String) {
     let course = Course::of(report);
-    for (timer, whole) in &report.delays {
+    let order = |timer: &str| ORDER.iter().position(|known| *known == timer).unwrap_or(ORDER.len());
+    let mut timers: Vec<_> = report.delays.iter().collect();
+    timers.sort_by_key(|(timer, _)| order(timer));
+    for (timer, whole) in timers {
         let at = |of: fn(&Delays) -> f64| {
             move |_: f64, seconds: &[Second]| {
                 let there = seconds.iter().filter_map(|second| second.delays.get(timer)).filter(|d| d.count > 0);
@@ -153,9 +159,9 @@ fn servers(report: &Report, course: &Course<'_>, into: &mut String) {
     course.draw(
         "Resident memory".into(),
         format!("As the system counts it, {whose}.{}", course.points_are("the most")),
-        Quantity::Bytes,
+        Quantity::MiB,
         vec![course.line("memory", &|_, seconds| {
-            seconds.iter().filter_map(|second| second.resident_bytes).max().map(|bytes| bytes as f64)
+            seconds.iter().filter_map(|second| second.resident_bytes).max().map(|bytes| bytes as f64 / 1_048_576.0)
         })],
         into,
     );
@@ -165,7 +171,7 @@ fn servers(report: &Report, course: &Course<'_>, into: &mut String) {
 pub fn percentiles(report: &Report, into: &mut String) {
     // -log10(1 - p): each further nine is as wide as the one before; the largest stands where 99.98 % would.
     let ticks = [(0.3, "50 %"), (1.0, "90 %"), (1.3, "95 %"), (2.0, "99 %"), (3.0, "99.9 %"), (3.7, "max")]
-        .map(|(at, name)| Tick { at: at - 0.3, name: name.to_owned(), minor: name == "95 %" });
+        .map(|(at, name)| Tick { at: at - 0.3, name: name.to_owned(), minor: ["90 %", "95 %", "99.9 %"].contains(&name) });
     let x = ticks.clone().map(|tick| tick.at);
     let line = |(name, delays): (&String, &Delays)| {
         let values = [delays.p50, delays.p90, delays.p95, delays.p99, delays.p999, delays.max].map(Some).into();

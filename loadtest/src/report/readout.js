@@ -7,7 +7,7 @@ const steps = (value, units) => {
 };
 const show = {
   delay: value => steps(value, [[1000, "s"], [1, "ms"], [0.001, "µs"]]),
-  bytes: value => steps(value, [[2 ** 30, "GiB"], [2 ** 20, "MiB"], [2 ** 10, "KiB"], [1, "B"]]),
+  mib: value => `${three(value)} MiB`,
   us: value => `${three(value)} µs`,
   number: three,
 };

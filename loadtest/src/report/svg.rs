@@ -24,7 +24,7 @@ const LABEL: f64 = 15.0;
 pub enum Quantity {
     /// Milliseconds.
     Delay,
-    Bytes,
+    MiB,
     /// A plain number; the title names it.
     Number,
     /// Microseconds.
@@ -37,7 +37,7 @@ impl Quantity {
         match self {
             _ if value == 0.0 => "0".into(),
             Self::Delay => format::ms(value),
-            Self::Bytes => format::bytes(value),
+            Self::MiB => format!("{} MiB", format::number(value)),
             Self::Number => format::number(value),
             Self::Us => format!("{} µs", format::number(value)),
         }
@@ -46,7 +46,7 @@ impl Quantity {
     fn key(self) -> &'static str {
         match self {
             Self::Delay => "delay",
-            Self::Bytes => "bytes",
+            Self::MiB => "mib",
             Self::Number => "number",
             Self::Us => "us",
         }
@@ -89,7 +89,8 @@ impl Plot<'_> {
         let kind = if matches!(scale, Scale::Log { .. }) { " <small>log scale</small>" } else { "" };
         let (title, note) = (escape(&self.title), escape(&self.note));
         let _ = write!(into, "<figure class=plot><figcaption><h3>{title}{kind}</h3><p>{note}</p></figcaption>");
-        into.push_str("<div class=frame><div class=y aria-hidden=true>");
+        let class = if self.bands.is_empty() { "frame" } else { "frame banded" };
+        let _ = write!(into, "<div class=\"{class}\"><div class=y aria-hidden=true>");
         for tick in scale.ticks() {
             let top = HEIGHT * (1.0 - scale.place(tick).unwrap_or(0.0));
             let _ = write!(into, "<span style=\"top:{top:.1}px\">{}</span>", self.quantity.show(tick));
@@ -97,9 +98,15 @@ impl Plot<'_> {
         into.push_str("</div><div class=area>");
         self.svg(scale, into);
         self.band_names(into);
-        into.push_str("<i class=cursor hidden></i></div><div class=ends aria-hidden=true>");
-        self.ends(scale, into);
-        into.push_str("</div><div class=x aria-hidden=true>");
+        into.push_str("<i class=cursor hidden></i></div>");
+        // One line needs no name beside the title's.
+        if self.lines.len() > 1 {
+            let widest = self.lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
+            let _ = write!(into, "<div class=ends style=\"width:{}ch\" aria-hidden=true>", widest + 2);
+            self.ends(scale, into);
+            into.push_str("</div>");
+        }
+        into.push_str("<div class=x aria-hidden=true>");
         for Tick { at, name, minor } in self.x_ticks {
             let class = if *minor { " class=minor" } else { "" };
             let _ = write!(into, "<span{class} style=\"left:{:.2}%\">{}</span>", self.left(*at) / 10.0, escape(name));
