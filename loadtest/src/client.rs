@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use chinwag_schema::{
     ids::{ConversationId, Seq},
+    limits::conversation::PAGE_MAX,
     wire::native::{
         Command, Credentials, Hello, HistoryFrom, HistoryResult, LoggedEvent, Request, RoomRef, SUBPROTOCOL,
         SendResult, SendTo, ServerFrame, VERSION, Welcome,
@@ -111,20 +112,26 @@ impl Client {
 
     /// Reads the whole history of a conversation, oldest first.
     pub async fn history(&mut self, conversation: ConversationId) -> anyhow::Result<Vec<LoggedEvent>> {
-        let (mut events, mut after) = (Vec::new(), Seq::ZERO);
+        let mut events = Vec::new();
+        self.each_event(conversation, |event| events.push(event)).await?;
+        Ok(events)
+    }
+
+    /// Reads the whole history of a conversation, oldest first, a page at a time.
+    pub async fn each_event(
+        &mut self,
+        conversation: ConversationId,
+        mut each: impl FnMut(LoggedEvent),
+    ) -> anyhow::Result<()> {
+        let mut after = Seq::ZERO;
         loop {
-            let page: HistoryResult = self
-                .request(Command::History {
-                    conversation,
-                    from: Some(HistoryFrom::After(after)),
-                    limit: 200,
-                    epoch: None,
-                })
-                .await?;
+            let from = Some(HistoryFrom::After(after));
+            let page: HistoryResult =
+                self.request(Command::History { conversation, from, limit: PAGE_MAX, epoch: None }).await?;
             after = page.events.last().map_or(after, |event| event.seq);
-            events.extend(page.events);
+            page.events.into_iter().for_each(&mut each);
             if page.complete {
-                return Ok(events);
+                return Ok(());
             }
         }
     }
