@@ -8,6 +8,7 @@
 
 pub mod checker;
 pub mod client;
+pub mod compare;
 pub mod content;
 pub mod limit;
 pub mod peer;

@@ -76,6 +76,7 @@ pub fn metrics(ops: &str) -> anyhow::Result<String> {
     let mut answer = request.call().with_context(|| format!("{ops} doesn't tell its metrics"))?;
     match answer.status().as_u16() {
         200 => Ok(answer.body_mut().read_to_string()?),
+        401 => bail!("{ops} tells its metrics only to those who know its token (--ops-token-file)"),
         status => bail!("{ops} doesn't tell its metrics: {status}"),
     }
 }

@@ -179,7 +179,7 @@ pub struct Common {
     /// Fails if a headline result misses its bar
     #[arg(long)]
     pub bars: bool,
-    /// Fails if this holds, e.g. 'p99>50ms', 'handshake.p95>=20ms', 'errors>0', 'cpu>1.5us' (again and again)
+    /// Fails if this holds, e.g. 'p99>50ms', 'handshake.p95>=20ms', 'errors>0', 'rate<10000' (again and again)
     #[arg(long = "fail-if")]
     pub fail_if: Vec<Threshold>,
     /// No progress, only the result
@@ -191,6 +191,15 @@ impl Common {
     /// Returns the bound of the whole run.
     pub fn max_time(&self) -> Duration {
         Duration::from_secs(self.max_seconds)
+    }
+
+    /// Fails if a scenario of so many seconds would be ended before its end; setting up and checking take their time, too.
+    pub fn lasts(&self, seconds: u64) -> anyhow::Result<()> {
+        ensure!(
+            seconds < self.max_seconds,
+            "--max-seconds: more than the {seconds} s that this lasts, and than setting up and checking take beside"
+        );
+        Ok(())
     }
 
     /// Fails if an option is out of its bounds.
@@ -219,5 +228,101 @@ impl Common {
             Ok(node)
         };
         self.node.iter().map(read).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loopback(_: &str) -> io::Result<Vec<SocketAddr>> {
+        Ok(vec!["127.0.0.1:3000".parse().unwrap()])
+    }
+
+    /// Pins a node with this http address; returns the address or the error.
+    fn pinned(http: &str, resolve: impl Fn(&str) -> io::Result<Vec<SocketAddr>>) -> Result<String, String> {
+        let mut node = Node { http: http.into(), rooms: http.into(), ..Node::default() };
+        node.pin_to_loopback(resolve).map(|()| node.http).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn addresses_are_read_and_rooms_is_http_unless_said() {
+        let node = Node::of_argument("http=localhost:3000,messenger=[::1]:4000,ops=127.0.0.1:9600,pid=77").unwrap();
+        assert_eq!((&*node.http, &*node.rooms, &*node.messenger), ("localhost:3000", "localhost:3000", "[::1]:4000"));
+        assert_eq!((node.presence.is_empty(), node.ops.as_deref(), node.pid), (true, Some("127.0.0.1:9600"), Some(77)));
+        assert_eq!(Node::of_argument("http=a:1,rooms=b:2").unwrap().rooms, "b:2");
+    }
+
+    #[test]
+    fn wrong_nodes_are_refused_with_what_is_wrong() {
+        for (text, reason) in [
+            ("http=localhost", "http=localhost: not HOST:PORT"),
+            ("http=:3000", "not HOST:PORT"),
+            ("http=localhost:0", "not HOST:PORT"),
+            ("http=localhost:99999", "not HOST:PORT"),
+            ("http=a:1,http=b:1", "http is given twice"),
+            ("http=a:1,pid=0", "not a process id"),
+            ("http=a:1,port=3", "'port' is none of"),
+            ("http=a:1,", "'' isn't NAME=VALUE"),
+            ("messenger=a:1", "http=HOST:PORT is missing"),
+            ("/nowhere/ports.json", "can't read /nowhere/ports.json"),
+        ] {
+            let error = format!("{:#}", Node::of_argument(text).unwrap_err());
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_file_of_a_running_server_is_read_also_by_its_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let ports =
+            r#"{"http":["0.0.0.0:3000","127.0.0.1:3001"],"messenger":["[::]:4000"],"presence":[],"ops":[],"pid":9}"#;
+        std::fs::write(directory.path().join("ports.json"), ports).unwrap();
+        let node = Node::of_argument(directory.path().to_str().unwrap()).unwrap();
+        assert_eq!((&*node.http, &*node.messenger, &*node.presence), ("127.0.0.1:3000", "[::1]:4000", ""));
+        assert_eq!((node.ops, node.pid), (None, Some(9)));
+        let error = Node::of_ports(r#"{"http":[],"pid":9}"#).unwrap_err().to_string();
+        assert!(error.contains("names no http address"), "{error}");
+    }
+
+    #[test]
+    fn what_is_on_loopback_is_pinned_to_the_address_that_was_checked() {
+        assert_eq!(pinned("localhost:3000", loopback), Ok("127.0.0.1:3000".into()));
+        let real = |address: &str| Ok(address.to_socket_addrs()?.collect());
+        assert_eq!(pinned("[::1]:3000", real), Ok("[::1]:3000".into()));
+        assert_eq!(pinned("127.9.9.9:1", real), Ok("127.9.9.9:1".into()));
+        assert_eq!(pinned("[::ffff:127.0.0.1]:1", real), Ok("[::ffff:127.0.0.1]:1".into()));
+        let local = pinned("localhost:3000", real).unwrap();
+        assert!(["127.0.0.1:3000", "[::1]:3000"].contains(&&*local), "{local}");
+    }
+
+    #[test]
+    fn what_is_beyond_loopback_is_refused_however_it_is_written() {
+        let real = |address: &str| Ok(address.to_socket_addrs()?.collect());
+        for address in ["192.0.2.1:80", "0.0.0.0:80", "[2001:db8::1]:80", "[::]:80", "[::ffff:192.0.2.1]:80"] {
+            let error = pinned(address, real).unwrap_err();
+            assert!(error.contains("isn't on loopback") && error.contains("--i-own-this-server"), "{error}");
+        }
+        // One loopback address doesn't make a name local.
+        let both = |_: &str| Ok(vec!["127.0.0.1:80".parse().unwrap(), "192.0.2.1:80".parse().unwrap()]);
+        let error = pinned("sly.example:80", both).unwrap_err();
+        assert!(error.starts_with("sly.example:80 (192.0.2.1) isn't on loopback"), "{error}");
+        assert!(pinned("void.example:80", |_| Ok(Vec::new())).unwrap_err().contains("stands for no address"));
+        let failing = |_: &str| Err(io::Error::other("no such name"));
+        assert!(pinned("none.example:80", failing).unwrap_err().contains("can't be resolved"));
+    }
+
+    #[test]
+    fn every_address_of_a_node_is_looked_at() {
+        let mut node = Node::of_argument("http=127.0.0.1:1,ops=192.0.2.1:9600").unwrap();
+        let refused = node.pin_to_loopback(|address| address.to_socket_addrs()).unwrap_err().to_string();
+        assert!(refused.starts_with("192.0.2.1:9600 isn't"), "{refused}");
+    }
+
+    #[test]
+    fn a_node_without_messenger_sockets_serves_the_other_protocols() {
+        let node = Node::of_argument("http=127.0.0.1:1").unwrap();
+        assert!(node.serves(Protocol::Native).is_ok() && node.serves(Protocol::Rooms).is_ok());
+        assert!(node.serves(Protocol::Messenger).unwrap_err().to_string().contains("messenger=HOST:PORT"));
     }
 }

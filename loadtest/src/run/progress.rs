@@ -1,7 +1,7 @@
 //! What a person sees while a run plays: a bar at a terminal, a line every five seconds elsewhere.
 
 use std::{
-    io::IsTerminal as _,
+    io::{IsTerminal as _, Write as _},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -88,8 +88,8 @@ impl Progress {
     pub fn say(&self, line: &str) {
         match &self.shown {
             Shown::Nothing => {}
-            Shown::Lines => println!("{line}"),
-            Shown::Bar(bar) => bar.suspend(|| println!("{line}")),
+            Shown::Lines => print(line),
+            Shown::Bar(bar) => bar.suspend(|| print(line)),
         }
     }
 
@@ -114,6 +114,11 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+fn print(line: &str) {
+    // A reader that has gone is no reason to end a run.
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn style() -> Result<ProgressStyle, indicatif::style::TemplateError> {

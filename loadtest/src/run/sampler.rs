@@ -92,14 +92,15 @@ impl Recorder {
         self.end_second(&mut state)
     }
 
-    /// Ends the phase before and begins one.
-    pub fn phase(&self, name: &str) {
+    /// Ends the phase before, if there is one, and returns it; begins one.
+    pub fn phase(&self, name: &str) -> Option<Phase> {
         let mut state = self.state();
         self.drain(&mut state);
         let from_s = self.now_s();
-        state.end_phase(from_s);
+        let ended = state.end_phase(from_s).cloned();
         state.recorded.begun_s.get_or_insert(from_s);
         state.phase = Some(OpenPhase { name: name.to_owned(), from_s, measured: Measured::default() });
+        ended
     }
 
     /// Ends the recording: what came since the last second is its last entry.
@@ -142,8 +143,8 @@ impl Recorder {
 }
 
 impl State {
-    fn end_phase(&mut self, to_s: f64) {
-        let Some(OpenPhase { name, from_s, measured }) = self.phase.take() else { return };
+    fn end_phase(&mut self, to_s: f64) -> Option<&Phase> {
+        let OpenPhase { name, from_s, measured } = self.phase.take()?;
         self.recorded.phases.push(Phase {
             name,
             from_s,
@@ -152,6 +153,7 @@ impl State {
             delays: measured.timers().map(|(name, times)| (name.to_owned(), Delays::of(times))).collect(),
             errors: measured.errors,
         });
+        self.recorded.phases.last()
     }
 
     fn keep(&mut self, second: Second) {

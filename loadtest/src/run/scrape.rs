@@ -33,9 +33,8 @@ impl Scrape {
             let Some((name, value)) = line.rsplit_once(' ').filter(|_| !line.starts_with('#')) else { continue };
             let Ok(value) = value.parse::<f64>() else { continue };
             let bare = name.split('{').next().unwrap_or(name);
-            let of_histogram = |suffix: &str| {
-                bare.strip_suffix(suffix).is_some_and(|family| kinds.get(family) == Some(&"histogram"))
-            };
+            let of_histogram =
+                |suffix: &str| bare.strip_suffix(suffix).is_some_and(|family| kinds.get(family) == Some(&"histogram"));
             if of_histogram("_bucket") || !value.is_finite() {
                 continue;
             }

@@ -19,32 +19,42 @@ const SERVER_FILES_KEPT: u64 = 200;
 
 /// Ctrl-C and its like.
 pub struct Signals {
-    all: [(&'static str, Signal); 3],
+    interrupt: Signal,
+    terminate: Signal,
+    /// `None` under `nohup`, which has it ignored.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
     /// Begins to watch; from now on a signal doesn't end the program by itself.
     pub fn watch() -> anyhow::Result<Self> {
-        let watch = |name, kind| anyhow::Ok((name, signal(kind).context("signals can't be watched")?));
-        let hangup = watch("its terminal was closed", SignalKind::hangup())?;
-        Ok(Self {
-            all: [
-                watch("it was interrupted (Ctrl-C)", SignalKind::interrupt())?,
-                watch("it was told to end (SIGTERM)", SignalKind::terminate())?,
-                hangup,
-            ],
-        })
+        let watch = |kind| signal(kind).context("signals can't be watched");
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let hangup = (!ignores_hangup(&status)).then(|| watch(SignalKind::hangup())).transpose()?;
+        Ok(Self { interrupt: watch(SignalKind::interrupt())?, terminate: watch(SignalKind::terminate())?, hangup })
     }
 
     /// Waits for the next signal; returns what happened.
     pub async fn next(&mut self) -> &'static str {
-        let [first, second, third] = &mut self.all;
+        let Self { interrupt, terminate, hangup } = self;
+        let hangup = async {
+            match hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = first.1.recv() => first.0,
-            _ = second.1.recv() => second.0,
-            _ = third.1.recv() => third.0,
+            _ = interrupt.recv() => "it was interrupted (Ctrl-C)",
+            _ = terminate.recv() => "it was told to end (SIGTERM)",
+            _ = hangup => "its terminal was closed (SIGHUP)",
         }
     }
+}
+
+/// Reads from `/proc/self/status` whether SIGHUP, the lowest bit of the mask, is ignored.
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Waits until a server dies; returns the sentence that says so.
@@ -86,6 +96,13 @@ fn check_sockets_with(limit: Option<u64>, wanted: u64, starts_server: bool) -> a
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hangup_that_nohup_had_ignored_stays_ignored() {
+        assert!(ignores_hangup("Name:\tx\nSigIgn:\t0000000000001001\n"));
+        assert!(!ignores_hangup("SigIgn:\t0000000000001000\n"));
+        assert!(!ignores_hangup(""));
+    }
 
     #[test]
     fn more_sockets_than_files_are_refused_with_the_number_that_would_do() {

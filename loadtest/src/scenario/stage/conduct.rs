@@ -20,7 +20,11 @@ use super::{
 };
 use crate::{
     checker::ledger::Verdict,
-    run::{Run, progress::Progress, sampler::{Recorded, Recorder}},
+    run::{
+        Run,
+        progress::Progress,
+        sampler::{Recorded, Recorder},
+    },
     target::Common,
 };
 
@@ -51,20 +55,44 @@ pub async fn conduct(
     server_args: &[&str],
     play: impl AsyncFnOnce(&Stage) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    let arguments: Vec<String> = server_args.iter().map(|&argument| argument.to_owned()).collect();
+    let open = {
+        let common = common.clone();
+        move || Servers::open(&common, &arguments)
+    };
+    conduct_with(scenario, common, settings, open, play).await
+}
+
+/// Like [`conduct`], for a scenario that starts servers by itself: the stage has none.
+///
+/// # Errors
+/// When the run ended early, or a threshold is broken: then the report is written all the same.
+pub async fn conduct_apart(
+    scenario: &'static str,
+    common: &Common,
+    settings: &impl Serialize,
+    play: impl AsyncFnOnce(&Stage) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    conduct_with(scenario, common, settings, || Ok(Servers::none()), play).await
+}
+
+async fn conduct_with(
+    scenario: &'static str,
+    common: &Common,
+    settings: &impl Serialize,
+    open: impl FnOnce() -> anyhow::Result<Servers> + Send + 'static,
+    play: impl AsyncFnOnce(&Stage) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     common.check()?;
     bounds::raise_open_files()?;
     let mut signals = Signals::watch()?;
     let setting = Setting::new(scenario, common, serde_json::to_value(settings)?);
-    let opening = blocking({
-        let common = common.clone();
-        let arguments: Vec<String> = server_args.iter().map(|&argument| argument.to_owned()).collect();
-        move || {
-            let servers = Servers::open(&common, &arguments)?;
-            let (facts, before) = (servers.facts()?, servers.scrape());
-            Ok((Arc::new(servers), facts, before))
-        }
+    let opening = blocking(move || {
+        let servers = open()?;
+        let (facts, before) = (servers.facts()?, servers.scrape());
+        Ok((Arc::new(servers), facts, before))
     });
-    let (servers, facts, before) = tokio::select! {
+    let (servers, facts, (before, missing)) = tokio::select! {
         opened = opening => opened?,
         why = signals.next() => bail!("{why} before it began"),
     };
@@ -76,6 +104,9 @@ pub async fn conduct(
     let (figures, stage_run) = (Mutex::default(), run.clone());
     let stage = Stage { run: stage_run, servers: servers.clone(), recorder, progress: progress.clone(), figures };
 
+    for error in missing {
+        stage.say(format!("no metrics: {error:#}"));
+    }
     let played = play_within(&stage, common, &mut signals, play).await;
     let took_s = run.origin.elapsed().as_secs_f64();
     let mut partial = played.err().map(|error| format!("{error:#}"));
@@ -93,7 +124,7 @@ pub async fn conduct(
         let servers = servers.clone();
         move || Ok(servers.scrape())
     });
-    let metrics = after.await?.since(&before);
+    let metrics = after.await?.0.since(&before);
     let mut verdict = Verdict::default();
     if unchecked.is_none() {
         let verifying = tokio::time::timeout(VERIFY_TIMEOUT, run.ledger.verify(&run));
@@ -163,9 +194,7 @@ async fn no_panic<T>(who: &str, work: impl Future<Output = anyhow::Result<T>>) -
 }
 
 /// Does blocking work on a thread of its own.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
-) -> anyhow::Result<T> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work).await.context("a thread panicked")?
 }
 

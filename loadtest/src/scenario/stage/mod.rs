@@ -17,14 +17,14 @@ use std::{
 
 use anyhow::Context as _;
 
-pub use bounds::Signals;
 use bounds::LOOK_EVERY;
-pub use conduct::conduct;
+pub use bounds::Signals;
+pub use conduct::{conduct, conduct_apart};
 pub use users::log_in;
 
 use crate::{
     peer::Login,
-    report::model::Figure,
+    report::model::{Figure, Phase},
     rest,
     run::{Run, progress::Progress, sampler::Recorder},
 };
@@ -83,9 +83,9 @@ impl Stage {
         std::mem::take(&mut self.figures.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Ends the phase before and begins one with this name; everything measured from here on is its own.
-    pub fn phase(&self, name: &str) {
-        self.recorder.phase(name);
+    /// Ends the phase before, if there is one, and returns it; begins one with this name: everything measured from here on is its own.
+    pub fn phase(&self, name: &str) -> Option<Phase> {
+        self.recorder.phase(name)
     }
 
     /// Says something above the progress bar.

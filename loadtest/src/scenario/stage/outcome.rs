@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::Write as _,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -72,7 +73,8 @@ impl Outcome {
     /// When the run failed, with all reasons in one sentence each.
     pub fn tell(self, common: &Common) -> anyhow::Result<()> {
         let report = self.report();
-        print!("{}", summary::text(&report));
+        // A reader that has gone is no reason to lose the files.
+        let _ = std::io::stdout().write_all(summary::text(&report).as_bytes());
         let mut reasons = reasons(&report, common);
         let written = [
             common.json.as_deref().map(|path| write(path, || Ok(serde_json::to_string_pretty(&report)? + "\n"))),

@@ -49,6 +49,11 @@ impl Servers {
         Ok(Self { own, nodes, processes })
     }
 
+    /// No servers: the scenario starts its own.
+    pub fn none() -> Self {
+        Self { own: None, nodes: Vec::new(), processes: Arc::new([]) }
+    }
+
     /// Returns the data directory of the server that was started here.
     pub fn data(&self) -> Option<&Path> {
         self.own.as_ref().map(|own| own.directory.path())
@@ -68,13 +73,16 @@ impl Servers {
         self.nodes.iter().map(fact).collect()
     }
 
-    /// Returns the metrics of all nodes that tell them, added up. Blocking.
-    pub fn scrape(&self) -> Scrape {
-        let mut all = Scrape::default();
-        for text in self.nodes.iter().filter_map(|node| rest::metrics(node.ops.as_deref()?).ok()) {
-            all.add(Scrape::parse(&text));
+    /// Returns the metrics of all nodes that tell them, added up, and why others don't. Blocking.
+    pub fn scrape(&self) -> (Scrape, Vec<anyhow::Error>) {
+        let (mut all, mut missing) = (Scrape::default(), Vec::new());
+        for ops in self.nodes.iter().filter_map(|node| node.ops.as_deref()) {
+            match rest::metrics(ops) {
+                Ok(text) => all.add(Scrape::parse(&text)),
+                Err(error) => missing.push(error),
+            }
         }
-        all
+        (all, missing)
     }
 
     /// Returns how a server ended; `None` while all run, as far as that is known.

@@ -51,7 +51,11 @@ fn write_all(text: &mut String, report: &Report) -> std::fmt::Result {
         1 => "1 violation".to_owned(),
         more => format!("{} violations", count(more as u64)),
     };
-    writeln!(text, "  checked: {messages} messages, {deliveries} deliveries, {} histories: {found}", checked.histories)?;
+    writeln!(
+        text,
+        "  checked: {messages} messages, {deliveries} deliveries, {} histories: {found}",
+        checked.histories
+    )?;
     for violation in report.violations.iter().take(LINES_MAX) {
         writeln!(text, "    {violation}")?;
     }

@@ -33,7 +33,8 @@ const NAME_CHARS: RangeInclusive<usize> = 3..=30;
 pub async fn log_in(run: &Arc<Run>, index: usize, name: &str) -> anyhow::Result<Login> {
     let (http, asked) = (run.node(index).http.clone(), name.to_owned());
     let begun = Instant::now();
-    let token = tokio::task::spawn_blocking(move || rest::log_in(&http, &asked)).await.context("a login panicked")??;
+    let token =
+        tokio::task::spawn_blocking(move || rest::log_in(&http, &asked)).await.context("a login panicked")??;
     run.meter.time(Timer::Login, begun.elapsed());
     Ok(Login { name: name.to_owned(), token: Some(token) })
 }
@@ -98,7 +99,9 @@ async fn work(making: Arc<Making>) -> anyhow::Result<Vec<(usize, Login)>> {
         let index = making.next.fetch_add(1, Relaxed);
         let Some(name) = making.names.get(index) else { return Ok(logins) };
         let (http, asked) = (making.run.node(index).http.clone(), name.clone());
-        tokio::task::spawn_blocking(move || rest::register(&http, &asked)).await.context("a registration panicked")??;
+        tokio::task::spawn_blocking(move || rest::register(&http, &asked))
+            .await
+            .context("a registration panicked")??;
         logins.push((index, log_in(&making.run, index, name).await?));
         making.made.fetch_add(1, Relaxed);
     }
