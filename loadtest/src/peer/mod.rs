@@ -130,7 +130,12 @@ impl Peer {
 
     /// Does the same over another protocol than the run's.
     pub async fn connect_over(protocol: Protocol, run: &Arc<Run>, index: usize, login: &Login) -> anyhow::Result<Self> {
-        Self::open(protocol, run, index, login, None).await
+        Self::open(protocol, run, index, login, None, run.deflate).await
+    }
+
+    /// Does the same, and offers permessage-deflate or not, whatever others of the run do.
+    pub async fn connect_offering(deflate: bool, run: &Arc<Run>, index: usize, login: &Login) -> anyhow::Result<Self> {
+        Self::open(run.protocol, run, index, login, None, deflate).await
     }
 
     /// Does the same for a user who may come back after [`Peer::lose`]. Over the native protocol what came since its positions is heard
@@ -142,7 +147,7 @@ impl Peer {
         login: &Login,
         positions: Positions,
     ) -> anyhow::Result<Self> {
-        Self::open(protocol, run, index, login, Some(positions)).await
+        Self::open(protocol, run, index, login, Some(positions), run.deflate).await
     }
 
     async fn open(
@@ -151,8 +156,9 @@ impl Peer {
         index: usize,
         login: &Login,
         positions: Option<Positions>,
+        deflate: bool,
     ) -> anyhow::Result<Self> {
-        let (node, deflate) = (run.node(index), run.deflate);
+        let node = run.node(index);
         let connect = async {
             Ok(match protocol {
                 Protocol::Native => {
@@ -168,7 +174,7 @@ impl Peer {
     }
 
     /// Connects a peer that hears who of its friends comes and goes, and may do nothing else: in the messenger dialect that is a socket of its
-    /// own, which counts as being online, too; every native peer hears it anyway.
+    /// own, which counts as being online, too, and doesn't say from when on it hears; every native peer hears it anyway.
     pub async fn watch(run: &Arc<Run>, index: usize, login: &Login) -> anyhow::Result<Self> {
         let node = run.node(index);
         match run.protocol {

@@ -96,13 +96,16 @@ impl NativePeer {
 
     pub async fn make_place(&mut self, name: &str) -> anyhow::Result<Place> {
         let made: anyhow::Result<Created> = self.request(Command::RoomCreate { name: name.into() }).await;
-        // The name is taken, or this is a guest: then there must be such a room.
-        let room = match made {
-            Ok(Created { conversation, .. }) => RoomRef::Conversation(conversation.id),
-            Err(error) if code_of(&error).is_some() => RoomRef::Name(name.into()),
+        // The name is taken, or this is a guest, who may not make rooms: then there must be such a room.
+        let (room, refused) = match made {
+            Ok(Created { conversation, .. }) => (RoomRef::Conversation(conversation.id), None),
+            Err(error) if code_of(&error).is_some() => (RoomRef::Name(name.into()), Some(error)),
             Err(error) => return Err(error),
         };
-        let listening: Listening = self.request(Command::RoomListen { room, position: None }).await?;
+        let listening: Listening = match self.request(Command::RoomListen { room, position: None }).await {
+            Err(error) if code_of(&error) == Some(ErrorCode::NotFound) => return Err(refused.unwrap_or(error)),
+            listening => listening?,
+        };
         self.state.begin(&listening.conversation);
         place(name, listening.conversation.id)
     }
