@@ -158,8 +158,8 @@ fn proven_by(state: &GateState, request: &UpgradeRequest) -> Option<tokens::Iden
     }
 }
 
-/// Returns the identity if its token still counts. A client that takes its time to read the handshake's answer decides when its
-/// socket opens: a token that was revoked meanwhile must not open it, for the revocation found no socket to close.
+/// Returns the identity if its token still counts when the socket opens: one revoked since it was verified must not open it, for
+/// the revocation found no socket to close.
 fn still_proven(accounts: &Accounts, proven: tokens::Identity) -> Option<Identity> {
     accounts.still_valid(&proven).then(|| credentials::identity(proven))
 }

@@ -13,7 +13,7 @@ use chinwag_schema::{
     limits::socket::{CONTROL_FRAMES_MAX_PER_S, MESSAGE_MAX_BYTES},
     wire::deflate,
 };
-use common::{Client, client_frame, serve, settings, upgrade_request};
+use common::{Client, OPENED, client_frame, serve, settings, upgrade_request};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -51,6 +51,13 @@ fn fragments_with_a_ping_between_them_make_one_message() {
     }
     assert_eq!(client.read_frame(), (0x8A, b"?".to_vec()));
     assert_eq!(client.read_frame(), (0x81, b"one message".to_vec()));
+}
+
+#[test]
+fn a_socket_is_open_before_its_client_can_know() {
+    // A server of its own: the others' sockets needn't wait for this one.
+    let (_client, _) = Client::open(serve(settings()), "/slow-to-open", "");
+    assert!(OPENED.load(std::sync::atomic::Ordering::SeqCst));
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub struct SessionSocket {
 }
 
 impl SessionSocket {
-    /// Opens the session of a socket whose handshake was answered.
+    /// Opens the session of a socket whose handshake is about to be answered.
     pub fn open(settings: SocketSettings) -> (Rc<SocketState>, Box<dyn Endpoint>) {
         let SocketSettings { node, dialect, deflate, address, identity, stats, place } = settings;
         let encoding = Encoding { dialect, compressed: deflate };

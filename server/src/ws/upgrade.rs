@@ -65,7 +65,7 @@ impl UpgradeRequest {
 }
 
 /// Makes the endpoint of an accepted socket, and the state that both share; its outbox's encoding must say `compressed` exactly when
-/// the request said `deflate`. Called when the handshake's answer is written.
+/// the request said `deflate`. Called right before the handshake's answer is written.
 pub type Open = Box<dyn FnOnce() -> (Rc<SocketState>, Box<dyn Endpoint>)>;
 
 /// What the gate decides.
@@ -153,13 +153,17 @@ pub async fn upgrade(
             return plain(socket.replay(replay), peer).await;
         }
     };
+    // Before the answer: whoever has read it is counted by a drain, and the directory was told of a user known from the upgrade. A
+    // client that is gone already ends like any other: the endpoint is dropped.
+    let (state, endpoint) = (accept.open)();
+    debug_assert_eq!(state.outbox.encoding().compressed, handshake.deflate);
+    // What opening began on this thread has its first turn.
+    tokio::task::yield_now().await;
     let answer = switching_protocols(&handshake, accept.subprotocol);
     match tokio::time::timeout(DECISION_TIMEOUT, socket.write_all(answer.as_bytes())).await {
         Ok(Ok(())) => {}
         _ => return,
     }
-    let (state, endpoint) = (accept.open)();
-    debug_assert_eq!(state.outbox.encoding().compressed, handshake.deflate);
     let connection = Connection::new(socket, endpoint, state, accept.limits, &early);
     // A task of its own: the HTTP dispatcher, with its buffers, ends when this future does.
     actix_rt::spawn(connection);

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpStream},
     rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::AtomicBool, mpsc},
     time::Duration,
 };
 
@@ -22,6 +22,9 @@ use chinwag::{
 pub fn settings() -> NetSettings {
     NetSettings { max_connections: 100, max_connections_per_address: 100, tls: None, trusted_proxies: Arc::new([]) }
 }
+
+/// A socket of `/slow-to-open` was opened.
+pub static OPENED: AtomicBool = AtomicBool::new(false);
 
 /// An actor of actix-web-actors, behind the application.
 struct Shout;
@@ -59,6 +62,17 @@ fn decide(request: &UpgradeRequest, stats: Rc<chinwag_actors::session::outbox::O
         "/chat" => {
             let mut accept = echo::accept(request.deflate, stats);
             accept.limits = WsLimits::CHAT;
+            Decision::Accept(accept)
+        }
+        "/slow-to-open" => {
+            let mut accept = echo::accept(request.deflate, stats);
+            let open = accept.open;
+            accept.open = Box::new(|| {
+                // Time for a client that had its answer already to say so.
+                std::thread::sleep(Duration::from_millis(200));
+                OPENED.store(true, std::sync::atomic::Ordering::SeqCst);
+                open()
+            });
             Decision::Accept(accept)
         }
         "/origin" if !request.origin_allowed(&[]) => {
