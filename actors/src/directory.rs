@@ -25,7 +25,7 @@ use crate::{
         StoreResult,
         directory::{Directory as DirectoryPort, Owner},
     },
-    presence::PresenceMessage,
+    presence::{PresenceMessage, Status},
     relay::RelayMessage,
     runtime::{Behaviour, Completion, Cx, Kind, Mailbox},
     session::authenticator::{Authenticator, TokenId},
@@ -132,6 +132,11 @@ pub enum DirectoryMessage {
         name: Box<str>,
         reply: oneshot::Sender<bool>,
     },
+    /// Asks presence how these users stand; not straight, so that the sockets that opened before are known to it.
+    AskPresence {
+        users: Vec<UserId>,
+        reply: oneshot::Sender<Vec<Status>>,
+    },
     /// Says which of these users have sockets here.
     WhoIsHere {
         users: Vec<UserId>,
@@ -158,6 +163,7 @@ message_kinds!(DirectoryMessage {
     ListUsers,
     Guest,
     IsGuestName,
+    AskPresence,
     WhoIsHere,
     Renew,
     Renewed,
@@ -333,6 +339,10 @@ impl Behaviour for Directory {
                 let now = cx.now();
                 let held = cx.keep.here.guests.get(&*name).is_some_and(|guest| guest.holds_name(now));
                 let _ = reply.send(held);
+            }
+            DirectoryMessage::AskPresence { users, reply } => {
+                // Full: the reply is dropped, and whoever waits says nothing of presence.
+                let _ = cx.keep.presence.tell(PresenceMessage::Ask { users, reply });
             }
             DirectoryMessage::WhoIsHere { users, reply } => {
                 let here = |user: &UserId| cx.keep.here.users.get(user).is_some_and(|user| !user.sockets.is_empty());

@@ -13,9 +13,10 @@ use std::{
 
 use chinwag_schema::{
     error::CloseCode,
-    ids::{Epoch, NodeId, Shard, Slot, Term},
+    ids::{Epoch, NodeId, Shard, Slot, Term, UserId},
     wire::Dialect,
 };
+use tokio::sync::oneshot;
 
 use crate::{
     breaker::BreakerGauge,
@@ -26,7 +27,7 @@ use crate::{
         StoreResult, account_store::AccountStore, bus::Bus, directory::Directory as DirectoryPort,
         message_store::MessageStore,
     },
-    presence::{Known, Presence, PresenceKeep, PresenceMessage},
+    presence::{Known, Presence, PresenceKeep, PresenceMessage, Status},
     protection::Protection,
     relay::{Relay, RelayMessage, Sockets},
     runtime::{Clock, Mailbox, Placement, Runtime},
@@ -269,6 +270,14 @@ impl Node {
     /// Returns who checks credentials.
     pub fn authenticator(&self) -> &Arc<dyn Authenticator> {
         self.authenticator.get().expect("bootstrap sets it before the first socket")
+    }
+
+    /// Asks how users stand; the answer has their order. A user whose client has heard anything from us counts as online: the
+    /// question takes the way that the news of its socket took. `None` when the directory has too much to do; no answer when
+    /// presence has.
+    pub fn ask_presence(&self, users: Vec<UserId>) -> Option<oneshot::Receiver<Vec<Status>>> {
+        let (reply, answer) = oneshot::channel();
+        self.directory.tell(DirectoryMessage::AskPresence { users, reply }).ok().map(|()| answer)
     }
 
     /// Says whether the node is about to stop and takes no new sockets.

@@ -57,7 +57,9 @@ pub enum PresenceMessage {
     Forget {
         slot: Slot,
     },
-    /// Says how these users stand, in their order.
+    /// Says how these users stand, in their order. Sessions ask by way of the directory ([`Node::ask_presence`]).
+    ///
+    /// [`Node::ask_presence`]: crate::engine::Node::ask_presence
     Ask {
         users: Vec<UserId>,
         reply: oneshot::Sender<Vec<Status>>,

@@ -23,7 +23,6 @@ use chinwag_actors::{
     },
     directory::DirectoryMessage,
     engine::{EngineSettings, Node, OpenSession, Parts},
-    presence::PresenceMessage,
     protection::{Protection, ProtectionSettings},
     relay::Sockets,
     runtime::{Placement, clock::SystemClock},
@@ -41,8 +40,8 @@ use chinwag_schema::{
 };
 use serde_json::{Value, json};
 
-/// How long a client waits for a frame that must come.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a client waits for a frame that must come, also on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs a test on a system of its own.
 pub fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
@@ -187,9 +186,7 @@ impl Engine {
     pub async fn goes_offline(&self, identity: &Identity) {
         self.settle().await;
         self.eventually("offline", async || {
-            let (reply, answer) = tokio::sync::oneshot::channel();
-            self.node.presence.tell(PresenceMessage::Ask { users: vec![identity.user], reply }).unwrap();
-            !answer.await.unwrap()[0].online
+            !self.node.ask_presence(vec![identity.user]).unwrap().await.unwrap()[0].online
         })
         .await;
     }
@@ -200,7 +197,8 @@ impl Engine {
             .await;
     }
 
-    async fn eventually(&self, what: &str, holds: impl AsyncFn() -> bool) {
+    /// Waits until this holds.
+    pub async fn eventually(&self, what: &str, holds: impl AsyncFn() -> bool) {
         let until = std::time::Instant::now() + PATIENCE;
         while !holds().await {
             assert!(std::time::Instant::now() < until, "never {what}");

@@ -11,7 +11,6 @@ use chinwag_schema::{
     wire::messenger::{Page, ServerFrame, error_of, texts},
 };
 use rustc_hash::FxHashMap;
-use tokio::sync::oneshot;
 
 use super::{
     Io, MessengerSession, MessengerTag, Standing, Tag, entrance, fail, render::chat_history, send, store_failed, wait,
@@ -21,7 +20,6 @@ use crate::{
     conversation::messages::{Caller, ConversationMessage, HistoryQuery},
     engine::Node,
     ports::{StoreError, StoreResult, message_store::Filter},
-    presence::PresenceMessage,
 };
 
 /// Chats that a session remembers; beyond it all are looked up again.
@@ -240,11 +238,13 @@ fn standing(user: UserId, io: &Io<'_, '_>) -> impl Future<Output = Standing> + u
 
 /// Asks how users stand, in their order.
 pub(super) fn standings(users: Vec<UserId>, io: &Io<'_, '_>) -> impl Future<Output = Vec<Standing>> + use<> {
-    let (reply, answer) = oneshot::channel();
-    let told = io.node.presence.tell(PresenceMessage::Ask { users: users.clone(), reply }).is_ok();
+    let asked = io.node.ask_presence(users.clone());
     let accounts = io.node.accounts.clone();
     async move {
-        let now = entrance::asked(told, answer).await.unwrap_or_default();
+        let now = match asked {
+            Some(answer) => entrance::asked(true, answer).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
         let mut standings: Vec<_> = (0..users.len())
             .map(|index| match now.get(index) {
                 Some(status) => Standing { online: status.online, last_seen_ms: status.last_seen_ms },

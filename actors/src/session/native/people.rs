@@ -14,7 +14,6 @@ use chinwag_schema::{
     },
 };
 use rustc_hash::FxHashMap;
-use tokio::sync::oneshot;
 
 use super::{Io, NativeSession, answer, refuse};
 use crate::{
@@ -32,9 +31,7 @@ async fn statuses(node: &Node, users: Vec<UserId>) -> Option<Vec<Status>> {
     if users.is_empty() {
         return Some(Vec::new());
     }
-    let (reply, statuses) = oneshot::channel();
-    node.presence.tell(PresenceMessage::Ask { users, reply }).ok()?;
-    tokio::time::timeout(PRESENCE_DEADLINE, statuses).await.ok()?.ok()
+    tokio::time::timeout(PRESENCE_DEADLINE, node.ask_presence(users)?).await.ok()?.ok()
 }
 
 /// Adds who is online to accounts.
