@@ -127,7 +127,9 @@ async fn an_actor_that_stops_at_once_has_handled_what_it_was_started_for() {
     assert_eq!(answer.await, Ok((3, 3)));
     // Told after its start instead, it may be gone already.
     let late = runtime.spawn::<Shy>(0, || ());
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    while !late.is_closed() {
+        tokio::task::yield_now().await;
+    }
     assert!(matches!(late.tell(Probe::Stop), Err(Refused::Closed(_))));
 }
 
@@ -161,6 +163,8 @@ async fn a_panic_is_counted_keeps_the_address_and_what_is_kept() {
 
 #[actix_rt::test]
 async fn work_begun_before_a_panic_is_void_after_it() {
+    // Time goes on when there is nothing left to do: the work ends after the panic, however slow the machine.
+    tokio::time::pause();
     let runtime = here();
     let counter = runtime.spawn::<Counter<false>>(0, || 0);
     let (reply, waited) = oneshot::channel();
@@ -187,10 +191,10 @@ async fn an_actor_that_panics_too_often_stops() {
 async fn an_essential_actor_rests_and_comes_back() {
     let runtime = here();
     let counter = runtime.spawn::<Counter<true>>(0, || 3);
+    let begun = Instant::now();
     for _ in 0..9 {
         assert!(panicked(&counter).await);
     }
-    let begun = Instant::now();
     assert_eq!(add::<true>(&counter, 1).await, (1, 4));
     assert!(begun.elapsed() >= Duration::from_millis(900), "it rested first");
 }
@@ -203,11 +207,10 @@ async fn a_full_mailbox_does_not_hold_up_the_timers_of_its_thread() {
     for _ in 0..50_000 {
         counter.tell_always(Probe::Burn(Duration::from_micros(20))).unwrap();
     }
-    let begun = Instant::now();
     tokio::time::sleep(Duration::from_millis(10)).await;
-    let late = begun.elapsed();
-    assert!(late < Duration::from_millis(250), "a 10 ms timer fired after {late:?}");
-    assert!(counter.depth() > 1000, "the work is still going on");
+    // At most 50 messages fit into a millisecond, and a turn is that long. Measured in messages: a busy machine may stop us for longer.
+    let handled = 50_000 - counter.depth();
+    assert!(handled < 2000, "a 10 ms timer fired after {handled} messages");
 }
 
 #[actix_rt::test]
@@ -274,14 +277,16 @@ async fn stopping_drops_what_waits_and_frees_the_actor() {
 async fn handlers_are_measured_by_message_type_without_a_call_in_them() {
     let runtime = here();
     let counter = runtime.spawn::<Counter<false>>(0, || 0);
+    let begun = Instant::now();
     counter.tell(Probe::Burn(Duration::from_millis(3))).unwrap();
     for _ in 0..5 {
         add::<false>(&counter, 1).await;
     }
+    let took_s = begun.elapsed().as_secs_f64();
     let snapshot = runtime.metrics().kind_named("counter").unwrap().snapshot();
     let of = |name: &str| snapshot.messages.iter().find(|message| message.message == name).unwrap().clone();
     assert_eq!((of("Add").handled, of("Burn").handled, of("Panic").handled), (5, 1, 0));
-    assert!(of("Burn").handler_s >= 0.003 && of("Burn").handler_s < 1.0);
+    assert!((0.003..=took_s).contains(&of("Burn").handler_s));
     assert_eq!(of("Burn").buckets.iter().sum::<u64>(), 1);
     let observed = counter.observe().await.unwrap();
     assert_eq!(observed, json!({"built": 5, "kept": 5}));

@@ -300,7 +300,9 @@ fn rates_and_spam_are_refused_and_the_socket_stays_open() {
         let ann = engine.rooms("ann").await;
         create(&ann, "den").await;
         let refused = ann.ask(json!({"type": "create_room", "roomName": "attic"})).await;
-        assert_eq!((&refused["error"]["code"], &refused["error"]["retryAfter"]), (&json!("RATE_LIMIT"), &json!(3600)));
+        assert_eq!(refused["error"]["code"], "RATE_LIMIT");
+        // An hour from the first one, whenever that was.
+        assert!((3500..=3600).contains(&refused["error"]["retryAfter"].as_u64().unwrap()), "{refused}");
         // A name that is taken doesn't count, and the room is still the current one.
         let refused = ann.ask(json!({"type": "create_room", "roomName": "den"})).await;
         assert_eq!(refused["error"]["code"], "ROOM_EXISTS");
@@ -399,6 +401,7 @@ fn a_flood_of_typing_is_heard_by_nobody() {
         bob.send(&json!({"type": "join_room", "roomName": "Typists"}));
         bob.expect("room_joined").await;
         ann.expect("user_joined").await;
+        let begun = std::time::Instant::now();
         for _ in 0..60 {
             (0..20).for_each(|_| bob.send(&json!({"type": "typing_start"})));
             (0..20).for_each(|_| bob.send(&json!({"type": "typing_stop"})));
@@ -410,7 +413,9 @@ fn a_flood_of_typing_is_heard_by_nobody() {
         while ann.next().await["type"] == "typing_update" {
             heard += 1;
         }
-        assert!((1..=80).contains(&heard), "{heard}");
+        // Of 2,400: 20 in each second that it took, and as many in the ones that it began and ended in.
+        let heard_max = 20 * (begun.elapsed().as_secs() + 2);
+        assert!((1..=heard_max).contains(&heard), "{heard} of at most {heard_max}");
     });
 }
 
