@@ -7,6 +7,7 @@ use std::time::Duration;
 use chinwag_actors::{engine::EngineSettings, protection::ProtectionSettings};
 use chinwag_schema::{
     ids::{ConversationId, UserId},
+    limits::storage::READS_IN_FLIGHT_MAX,
     model::MemberState,
     wire::Dialect,
 };
@@ -175,8 +176,36 @@ fn joining_again_shows_where_the_pointers_stand() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let again = ann.ask(json!({"id": "j", "type": "group.join", "conversation": group})).await;
-        assert_eq!(again["joined"], false);
+        assert_eq!(again["joined"], false, "{again}");
         let shown = &again["conversation"];
         assert_eq!((&shown["read"], &shown["delivered"], &shown["unread"]), (&seq, &seq, &json!(0)));
+    });
+}
+
+#[test]
+fn a_change_keeps_its_conversation_awake_however_slow_the_store_is() {
+    run(async || {
+        let quick = EngineSettings { idle_before_sleep: Duration::from_millis(10), ..settings() };
+        let engine = Engine::start_with(quick, ProtectionSettings { enabled: false, ..Default::default() }).await;
+        engine.account("ann").await;
+        let ann = Native::enter(&engine, "ann").await;
+        // The store has no place for others for a tenth of a second each time.
+        for _ in 0..READS_IN_FLIGHT_MAX {
+            let node = engine.node.clone();
+            actix_rt::spawn(async move {
+                let slow = |_| async {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    Ok(())
+                };
+                while node.accounts.call("slow", slow).await.is_ok() {}
+            });
+        }
+        for _ in 0..3 {
+            let group = ann.group().await;
+            assert!(group.is_string());
+            assert_eq!(ann.ask(json!({"id": "l", "type": "group.leave", "conversation": group})).await["left"], true);
+            let again = ann.ask(json!({"id": "j", "type": "group.join", "conversation": group})).await;
+            assert_eq!(again["joined"], true, "{again}");
+        }
     });
 }

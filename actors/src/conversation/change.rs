@@ -52,9 +52,10 @@ impl Ready {
         }
         let change = Box::new(Change { from, target, content, within_ms, reply });
         let (node, id) = (cx.keep.node.clone(), cx.keep.id);
-        cx.pipe(
+        self.pipe(
             async move { node.messages.call("find", move |store| async move { store.find(id, target).await }).await },
             move |found| ConversationMessage::Found { change, found },
+            cx,
         );
     }
 

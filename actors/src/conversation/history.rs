@@ -124,7 +124,7 @@ impl Ready {
         let (node, id) = (cx.keep.node.clone(), cx.keep.id);
         let limit = query.limit.clamp(1, PAGE_MAX);
         let next = Box::new(AfterPage::History { from, reply });
-        cx.pipe(
+        self.pipe(
             async move {
                 node.messages
                     .call("page", move |store| async move {
@@ -140,6 +140,7 @@ impl Ready {
                     .await
             },
             move |page| ConversationMessage::Paged { next, page },
+            cx,
         );
     }
 

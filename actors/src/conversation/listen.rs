@@ -46,7 +46,7 @@ impl Ready {
         cx.keep.listeners.attaching(from.slot, listener(&from, true));
         let (node, id, head) = (cx.keep.node.clone(), cx.keep.id, self.head.seq);
         let next = Box::new(AfterPage::Listen { from, options, reply });
-        cx.pipe(
+        self.pipe(
             async move {
                 node.messages
                     .call("page", move |store| async move {
@@ -63,6 +63,7 @@ impl Ready {
                     .await
             },
             move |page| ConversationMessage::Paged { next, page },
+            cx,
         );
     }
 
@@ -210,7 +211,7 @@ impl Ready {
         cx.keep.listeners.attaching(from.slot, listener(&from, false));
         let (node, id) = (cx.keep.node.clone(), cx.keep.id);
         let next = Box::new(AfterPage::Attach { from, after, answered, reply });
-        cx.pipe(
+        self.pipe(
             async move {
                 let limit = usize::try_from(REPLAY_MAX_EVENTS).expect("1,000");
                 node.messages
@@ -220,6 +221,7 @@ impl Ready {
                     .await
             },
             move |page| ConversationMessage::Paged { next, page },
+            cx,
         );
     }
 

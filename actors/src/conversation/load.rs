@@ -24,6 +24,7 @@ use super::{
     recent::Recent,
     store_failed,
     typing::Typing,
+    work::Work,
 };
 use crate::{
     directory::DirectoryMessage,
@@ -198,6 +199,7 @@ impl Ready {
             head,
             members: known,
             typing: Typing::default(),
+            work: Work::default(),
             changing: Changing::default(),
             numbers,
             busy_at: cx.now(),

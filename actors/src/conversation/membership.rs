@@ -90,7 +90,8 @@ impl Ready {
             return reply.fail(error);
         }
         if self.changing.is_under_way(from.user) {
-            return cx.after(CHANGE_AGAIN, ConversationMessage::Join { from, role, reply });
+            let again = move |()| ConversationMessage::Join { from, role, reply };
+            return self.pipe(tokio::time::sleep(CHANGE_AGAIN), again, cx);
         }
         if self.is_member(&from) {
             if !self.knows_pointers(from.user) {
@@ -111,7 +112,8 @@ impl Ready {
             return reply.fail(if member { error } else { unknown() });
         }
         if self.changing.is_under_way(from.user) {
-            return cx.after(CHANGE_AGAIN, ConversationMessage::Leave { from, reply });
+            let again = move |()| ConversationMessage::Leave { from, reply };
+            return self.pipe(tokio::time::sleep(CHANGE_AGAIN), again, cx);
         }
         let Some(member) = self.members.get(&from.user).filter(|_| !from.guest) else {
             let info = self.info(&from, cx.keep);
@@ -141,11 +143,12 @@ impl Ready {
     fn store_intent<P: Policy>(&mut self, change: MemberChange, state: MemberState, cx: &mut C<'_, P>) {
         let (node, id, row) = (cx.keep.node.clone(), cx.keep.id, change.row(state));
         let change = Box::new(change);
-        cx.pipe(
+        self.pipe(
             async move {
                 node.accounts.call("put_member", move |store| async move { store.put_member(id, &row).await }).await
             },
             move |stored| ConversationMessage::MemberStored { change, stored },
+            cx,
         );
     }
 
@@ -192,7 +195,7 @@ impl Ready {
         let (node, id, row) = (cx.keep.node.clone(), cx.keep.id, change.row(MemberState::Settled));
         let user = change.from.user;
         let change = Box::new(change);
-        cx.pipe(
+        self.pipe(
             async move {
                 let (messages, own) = node
                     .messages
@@ -209,6 +212,7 @@ impl Ready {
                 Ok(cursor)
             },
             move |settled| ConversationMessage::MemberSettled { change, settled },
+            cx,
         );
     }
 
@@ -256,7 +260,7 @@ impl Ready {
         let forget = DirectoryMessage::DropInterest { conversation: cx.keep.id, users: vec![user] };
         // Past the bound: one per leave.
         let _ = cx.keep.node.directory.tell_always(forget);
-        let (node, id) = (cx.keep.node.clone(), cx.keep.id);
+        let (node, id, work) = (cx.keep.node.clone(), cx.keep.id, self.work.begin());
         actix_rt::spawn(async move {
             let removed = node
                 .accounts
@@ -266,7 +270,7 @@ impl Ready {
                 tracing::warn!(conversation = %id, %error, "a membership is not removed yet");
             }
             // Not before: the row of a new membership would go with the old one.
-            drop(under_way);
+            drop((under_way, work));
         });
     }
 
@@ -282,7 +286,7 @@ impl Ready {
             return reply.fail(error);
         }
         let (node, id) = (cx.keep.node.clone(), cx.keep.id);
-        cx.pipe(
+        self.pipe(
             async move {
                 let rows = node
                     .accounts
@@ -296,6 +300,7 @@ impl Ready {
                 Ok(members)
             },
             move |rows| ConversationMessage::MembersRead { rows, limit, from, reply },
+            cx,
         );
     }
 

@@ -18,6 +18,7 @@ pub mod policy;
 mod recent;
 pub mod router;
 mod typing;
+mod work;
 
 use std::{collections::VecDeque, marker::PhantomData, sync::Arc};
 
@@ -123,6 +124,7 @@ struct Ready {
     log: Log,
     typing: typing::Typing,
     changing: membership::Changing,
+    work: work::Work,
     numbers: Option<Arc<board::RoomNumbers>>,
     /// When something last happened, for falling asleep.
     busy_at: Instant,
@@ -376,6 +378,7 @@ impl Ready {
             && !heard
             && cx.keep.listeners.holding() == 0
             && self.log.is_idle()
+            && self.work.is_idle()
             && cx.keep.fanout.behind() == 0;
         if idle {
             cx.stop_if_idle();

@@ -46,7 +46,7 @@ impl Ready {
         }
         let (node, id, user, head) = (cx.keep.node.clone(), cx.keep.id, from.user, self.head.seq);
         let message = Box::new(message);
-        cx.pipe(
+        self.pipe(
             async move {
                 let cursor = node.accounts.cursor(id, user).await?;
                 // Up to the head known here: the store may hold a message that this actor hasn't heard of yet.
@@ -57,6 +57,7 @@ impl Ready {
                 Ok((cursor, own))
             },
             move |loaded| ConversationMessage::Recall { user, loaded, message },
+            cx,
         );
     }
 
@@ -139,11 +140,12 @@ impl Ready {
         }
         let (node, id, user) = (cx.keep.node.clone(), cx.keep.id, moved.from.user);
         let moved = Box::new(moved);
-        cx.pipe(
+        self.pipe(
             async move {
                 node.messages.call("totals_at", move |store| async move { store.totals_at(id, user, seq).await }).await
             },
             move |totals| ConversationMessage::Totals { moved, totals },
+            cx,
         );
     }
 
