@@ -17,6 +17,7 @@ async fn reply(client: &Client, frame: Value) -> Value {
     loop {
         let mut next = client.next().await;
         if next["id"] == frame["id"] {
+            assert!(next.get("error").is_none(), "{frame}: {next}");
             return next["result"].take();
         }
     }

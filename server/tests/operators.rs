@@ -27,7 +27,7 @@ fn start(data: &Path) -> (Server, SocketAddr, SocketAddr) {
     command.current_dir(data.parent().expect("it lies in a directory")).arg("serve").arg("--data").arg(data);
     command.args(["--http", "127.0.0.1:0", "--ops", "127.0.0.1:0", "--messenger", "off", "--presence", "off"]);
     let server = Server(command.env_clear().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts"));
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(60);
     let ports: Value = loop {
         match std::fs::read(data.join("ports.json")) {
             Ok(text) => break serde_json::from_slice(&text).expect("written whole"),

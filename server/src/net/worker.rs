@@ -248,15 +248,16 @@ mod tests {
             assert!(unanswered.since().is_none());
         }
         for (handled, limit) in [(false, LATER_HEAD_TIMEOUT), (true, ANSWER_TIMEOUT)] {
+            // Before the request begins, and before time stands still: between them the machine may do something else.
+            let begun = Instant::now();
             client.write_all(b"G").await.unwrap();
             socket.read_exact(&mut [0; 1]).await.unwrap();
             if handled {
                 unanswered.is_handled();
             }
             tokio::time::pause();
-            let begun = Instant::now();
             watch(&unanswered).await;
-            assert!((limit..limit + Duration::from_secs(1)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+            assert!((limit..limit + Duration::from_secs(10)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
             tokio::time::resume();
             socket.write_all(b"H").await.unwrap();
         }

@@ -115,7 +115,7 @@ pub struct Client {
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("connects");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("sets");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("sets");
         Self { stream }
     }
 

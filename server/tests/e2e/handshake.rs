@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::harness::{
-    Server, http, json,
+    PATIENCE, Server, http, json,
     raw::{Client, upgrade_request},
 };
 
@@ -157,7 +157,7 @@ fn slow_heads_slow_bodies_and_silent_connections_are_cut() {
                 break;
             }
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => break,
-            Err(_) => assert!(begun.elapsed() < Duration::from_secs(20), "a dripping head is never cut"),
+            Err(_) => assert!(begun.elapsed() < PATIENCE, "a dripping head is never cut"),
         }
     }
     for (name, client) in [("head", &mut head), ("body", &mut body)] {
@@ -165,7 +165,6 @@ fn slow_heads_slow_bodies_and_silent_connections_are_cut() {
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 4"), "{name}: {answer}");
     }
     assert!(silent.read_to_end().len() < 500);
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     assert_eq!(http(&server.http, "GET /health", &[], "").status, 200);
 }
 

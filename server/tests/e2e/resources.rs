@@ -8,7 +8,7 @@ use std::{
 use chinwag_schema::wire::deflate;
 
 use crate::harness::{
-    Server, http, json, message_id,
+    PATIENCE, Server, http, json, message_id,
     raw::{Client, client_frame, upgrade_request},
 };
 
@@ -135,9 +135,11 @@ fn sockets_of_one_user_are_capped() {
     drop(kept.pop());
     crate::harness::eventually("a place is free again", || {
         let mut native = server.native_silent();
-        native.begin("hello", &json!({"protocol": 1, "token": ann.token}));
-        let closed = native.close_within(Duration::from_millis(500));
-        (closed.is_none() && native.has(|frame| frame["result"].is_object())).then_some(())
+        let hello = native.begin("hello", &json!({"protocol": 1, "token": ann.token}));
+        native.wait_unless_closed("a welcome", |frame| frame["id"] == hello)?;
+        // The directory, which counts, is asked after it was told of this socket.
+        let users = native.begin("users", &json!({"names": ["ann"]}));
+        native.wait_unless_closed("who is online", |frame| frame["id"] == users)
     });
 }
 
@@ -173,9 +175,10 @@ fn a_flood_of_logins_leaves_open_sockets_fast() {
     let server = Server::start();
     server.user("ann");
     let mut native = server.native_with(&json!({"guest": "guesty"}));
-    let mut slowest = Vec::new();
+    let mut pings = Vec::new();
+    let mut flood = Duration::ZERO;
     std::thread::scope(|scope| {
-        let logins: Vec<_> = (0..50)
+        let logins: Vec<_> = (0..20)
             .map(|n| {
                 let server = &server;
                 scope.spawn(move || {
@@ -186,19 +189,22 @@ fn a_flood_of_logins_leaves_open_sockets_fast() {
             .collect();
         let begun = Instant::now();
         while logins.iter().any(|login| !login.is_finished()) {
-            assert!(begun.elapsed() < Duration::from_secs(60));
+            assert!(begun.elapsed() < PATIENCE);
             let asked = Instant::now();
             native.ask("ping", &json!({}));
-            slowest.push(asked.elapsed());
+            pings.push(asked.elapsed());
         }
+        flood = begun.elapsed();
         for login in logins {
             assert!([401, 429, 503].contains(&login.join().unwrap()));
         }
     });
-    slowest.sort();
-    let p99 = slowest[slowest.len() * 99 / 100];
-    assert!(slowest.len() >= 20, "the logins were over too soon: {}", slowest.len());
-    assert!(p99 < Duration::from_millis(250), "p99 {p99:?} of {}", slowest.len());
+    pings.sort();
+    // Hashed on a thread that serves sockets, each password would hold a ping up for its twentieth of the flood; behind them in a
+    // queue, for all of it. Fractions of the flood, not milliseconds: how fast the machine is doesn't matter then.
+    let median = pings[pings.len() / 2];
+    println!("{} pings, median {median:?}, during {flood:?}", pings.len());
+    assert!(pings.len() >= 20 && median < flood / 40, "{} pings, median {median:?}, during {flood:?}", pings.len());
 }
 
 #[test]
@@ -218,25 +224,24 @@ fn failed_logins_are_throttled_without_locking_the_owner_out() {
 
 #[test]
 fn unknown_and_known_users_get_the_same_answer_after_the_same_work() {
-    let server = Server::start();
+    let server = Server::start_with(&["--unlimited"]);
     server.user("ann");
     let attempt = |name: &str| {
         let begun = Instant::now();
         let answer = server.post("/api/auth/login", None, &json!({"username": name, "password": "wrong horse"}));
         (answer.status, answer.body, begun.elapsed())
     };
-    let mut times = (Vec::new(), Vec::new());
-    for n in 0..5 {
+    // The fastest of each, and more of them if the machine was busy: it only delays. Without the hash the answer would come within a
+    // millisecond, and the two never meet.
+    let mut fastest = [Duration::MAX; 2];
+    let met = (0..40).any(|n| {
         let (known, unknown) = (attempt("ann"), attempt(&format!("nobody{n}")));
         assert_eq!((known.0, &known.1), (unknown.0, &unknown.1));
         assert_eq!(known.0, 401);
-        times.0.push(known.2);
-        times.1.push(unknown.2);
-    }
-    let fastest = |times: &[Duration]| times.iter().min().copied().unwrap();
-    let (known, unknown) = (fastest(&times.0), fastest(&times.1));
-    // Without the hash the answer would come within a millisecond.
-    assert!(unknown > known / 3, "unknown {unknown:?}, known {known:?}");
+        fastest = [fastest[0].min(known.2), fastest[1].min(unknown.2)];
+        n >= 4 && fastest[1] > fastest[0] / 3
+    });
+    assert!(met, "known, unknown: {fastest:?}");
 }
 
 #[test]

@@ -1,14 +1,20 @@
 //! Rates and spam rules of the rooms dialect.
 
-use crate::harness::{Server, json};
+use crate::harness::{Client, Server, eventually, json};
 
 #[test]
 fn the_eleventh_message_within_a_second_blocks_for_a_minute_and_the_socket_stays() {
     let server = Server::start();
     let mut ann = server.rooms_in("ann", "Lobby");
-    for n in 0..40 {
+    for n in 0..15 {
         ann.send(&json!({"type": "send_message", "content": format!("line {n}")}));
     }
+    // The rate is exact: a machine that needs a second for eleven of them stays below it, and gets more at once.
+    eventually("more than ten in a second", || {
+        (0..30).for_each(|_| ann.send(&json!({"type": "send_message", "content": "more"})));
+        ann.ping();
+        ann.has(|frame| frame["error"]["code"] == "RATE_LIMIT").then_some(())
+    });
     let error = ann.wait_error("RATE_LIMIT")["error"].clone();
     assert_eq!(error["message"], "Rate limit exceeded");
     assert!((59..=60).contains(&error["retryAfter"].as_u64().unwrap()), "{error}");
@@ -20,9 +26,11 @@ fn the_eleventh_message_within_a_second_blocks_for_a_minute_and_the_socket_stays
     let mut bob = server.rooms_in("bob", "Lobby");
     bob.say("I am fine");
     ann.wait_room_message("I am fine");
-    let stored = bob.wait_type("message_history")["messages"].as_array().unwrap().len();
-    assert_eq!(stored, ann.log.iter().filter(|frame| frame["message"]["username"] == "ann").count());
-    assert!((10..40).contains(&stored), "{stored}");
+    // What was accepted was stored, and nothing else; the history shows twenty at most.
+    let of_ann = |client: &Client| client.log.iter().filter(|frame| frame["message"]["username"] == "ann").count();
+    let shown = bob.wait_type("message_history")["messages"].as_array().unwrap().len();
+    let accepted = of_ann(&ann);
+    assert!(accepted >= 10 && (shown == 20 || shown + of_ann(&bob) == accepted), "{shown} of {accepted}");
 }
 
 #[test]
@@ -81,19 +89,19 @@ fn messenger_users_may_send_a_hundred_a_second_and_hear_how_long_to_wait() {
     let server = Server::start();
     let (ann, bob) = (server.user("ann"), server.user("bob"));
     let (mut client, mut other) = (server.messenger(&ann), server.native(&bob));
-    for n in 0..400 {
-        let content = format!("line {n}");
-        client.send(
-            &json!({"type": "ONE_TO_ONE_CHAT", "from": "ann", "to": "bob", "content": content, "chatId": "ann-bob"}),
-        );
-    }
+    let message = |content: &str| json!({"type": "ONE_TO_ONE_CHAT", "from": "ann", "to": "bob", "content": content, "chatId": "ann-bob"});
+    (0..100).for_each(|n| client.send(&message(&format!("line {n}"))));
+    // The rate is exact: a machine that needs a second for a hundred of them stays below it, and gets more at once.
+    eventually("more than a hundred in a second", || {
+        (0..200).for_each(|_| client.send(&message("more")));
+        client.ping();
+        client.has(|frame| frame["type"] == "ERROR").then_some(())
+    });
     client.wait_msg("ERROR", "Rate limit exceeded, retry in 1 s.");
     other.message("line 99");
     // No block: a second later it goes on.
-    crate::harness::eventually("a message after the second", || {
-        client.send(
-            &json!({"type": "ONE_TO_ONE_CHAT", "from": "ann", "to": "bob", "content": "later", "chatId": "ann-bob"}),
-        );
+    eventually("a message after the second", || {
+        client.send(&message("later"));
         client.ping();
         other.ping();
         other.has(|frame| frame["content"] == "later").then_some(())

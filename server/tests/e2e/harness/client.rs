@@ -94,6 +94,13 @@ impl Client {
         }
     }
 
+    /// Waits for a frame that `wanted` wants; `None` when the server closes before.
+    pub fn wait_unless_closed(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Option<Value> {
+        let found = self.find(PATIENCE, &wanted);
+        assert!(found.is_some() || self.closed.is_some(), "in vain: {what}; left over {:#?}", self.left_over());
+        found
+    }
+
     fn find(&mut self, patience: Duration, wanted: &impl Fn(&Value) -> bool) -> Option<Value> {
         let begun = Instant::now();
         let mut next = 0;

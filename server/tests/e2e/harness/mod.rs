@@ -16,7 +16,7 @@ pub use serde_json::{Value, json};
 pub use server::{PASSWORD, SECRET, Server, User, run};
 
 /// Whatever is awaited comes within this time, also on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A new message id.
 pub fn message_id() -> String {

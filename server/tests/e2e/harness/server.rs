@@ -9,13 +9,12 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{Answer, Client, Native, Value, client::Options, eventually, http, json};
+use super::{Answer, Client, Native, PATIENCE, Value, client::Options, eventually, http, json};
 
 /// A password that the rules accept.
 pub const PASSWORD: &str = "correct horse";
 /// Kept out of the data directory, so that tests can sign tokens themselves.
 pub const SECRET: &str = "3b1f8a6c2d9e4075bb6a1c3d5e7f90812436587a9bcdef01c0ffee1234567890";
-const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running server; killed when dropped.
 pub struct Server {
@@ -89,7 +88,7 @@ impl Server {
             if let Some(status) = self.process.try_wait().expect("waits") {
                 panic!("the server ended at once: {status}\n{}", self.log());
             }
-            assert!(begun.elapsed() < START_TIMEOUT, "the server doesn't start\n{}", self.log());
+            assert!(begun.elapsed() < PATIENCE, "the server doesn't start\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
     }
