@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, fmt};
 
+use chinwag_schema::ids::Seq;
+
 use crate::content::Mark;
 
 /// Violations that are listed; the others are counted.
@@ -27,6 +29,15 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "message {} of sender {}", self.n, self.sender)
     }
+}
+
+/// A conversation's history, as far as a run is concerned.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct History {
+    /// The run's messages, oldest first.
+    pub messages: Vec<Key>,
+    /// Where the seqs of all events, this run's or not, don't follow each other.
+    pub holes: Vec<(Seq, Seq)>,
 }
 
 /// What a sender was told of its message.
@@ -171,14 +182,17 @@ pub struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    /// Holds the history (the run's messages, oldest first) to what was sent, in the order in which it was noted.
+    /// Holds the history to what was sent, in the order in which it was noted.
     pub fn new(
         name: String,
         sent: &'a [Message],
-        history: &[Key],
+        History { messages: history, holes }: &History,
         echoes: bool,
         violations: &'a mut Violations,
     ) -> Self {
+        for (last, next) in holes {
+            violations.add(format!("{name}: in the history seq {} follows seq {}", next.0, last.0));
+        }
         let mut index = HashMap::with_capacity(sent.len());
         for (at, message) in sent.iter().enumerate() {
             if index.insert(message.key, at).is_some() {

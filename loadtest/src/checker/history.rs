@@ -35,17 +35,28 @@ pub enum Violation {
     Order { sender: usize, message_id: Uuid },
 }
 
+/// Follows the seqs of a history.
+#[derive(Debug, Default)]
+pub struct Sequence(Option<Seq>);
+
+impl Sequence {
+    /// Returns the seq before this one if something is missing between them, or this one shouldn't come any more. A history may begin
+    /// anywhere: retention removes what is old.
+    pub fn hole_before(&mut self, seq: Seq) -> Option<Seq> {
+        self.0.replace(seq).filter(|last| last.next() != seq)
+    }
+}
+
 /// Checks one conversation's history (all of it, in the order in which it was read) against what was sent to it. `sent` is in each
 /// sender's order.
 pub fn check(conversation: ConversationId, sent: &[Sent], history: &[LoggedEvent]) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let mut last = history.first().map_or(Seq::ZERO, |first| Seq(first.seq.0 - 1));
+    let mut sequence = Sequence::default();
     let mut stored: HashMap<Uuid, &LoggedEvent> = HashMap::new();
     for event in history {
-        if event.seq != last.next() {
-            violations.push(Violation::Hole { conversation, after: last, next: event.seq });
+        if let Some(after) = sequence.hole_before(event.seq) {
+            violations.push(Violation::Hole { conversation, after, next: event.seq });
         }
-        last = event.seq;
         if let (LoggedKind::Message, Some(id)) = (event.event, event.message_id)
             && stored.insert(id, event).is_some()
         {

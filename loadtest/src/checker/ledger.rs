@@ -1,7 +1,7 @@
 //! What a run sent, what was acknowledged, and what each receiver heard; at the end compared with the histories.
 //!
 //! The rules, for each conversation with its history H (the run's messages in it, oldest first):
-//! * every acknowledged message is in H exactly once, every sender's in its order, and no refused one is;
+//! * every acknowledged message is in H exactly once, every sender's in its order, and no refused one is; no seq is missing in the history;
 //! * what a receiver heard is a piece of H without holes, repetition or exchange (without its own messages where the protocol doesn't send
 //!   those back), and one that stayed to the end heard everything that was sent after it had joined;
 //! * a receiver that was told of a gap begins anew after it.
@@ -19,7 +19,7 @@ use std::{
 };
 
 use super::{
-    compare::{Conversation, Fate, Heard, Key, Message, Stay, Violations},
+    compare::{Conversation, Fate, Heard, History, Key, Message, Stay, Violations},
     read,
 };
 use crate::{
@@ -203,7 +203,7 @@ impl Place {
         })
     }
 
-    fn judge(&self, history: &[Key], checked: &mut Checked, violations: &mut Violations) {
+    fn judge(&self, history: &History, checked: &mut Checked, violations: &mut Violations) {
         let (sent, ears) = (lock(&self.sent), lock(&self.ears));
         checked.messages += sent.len() as u64;
         checked.deliveries += ears.iter().map(|ear| ear.count.load(Relaxed)).sum::<u64>();

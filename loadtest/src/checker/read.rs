@@ -15,7 +15,11 @@ use chinwag_schema::{
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::{compare::Key, ledger::Place};
+use super::{
+    compare::{History, Key},
+    history::Sequence,
+    ledger::Place,
+};
 use crate::{
     client::Client,
     content::Mark,
@@ -28,7 +32,7 @@ const READERS: usize = 8;
 
 /// Reads the history of each place and gives the run's messages in it to `each`, one place after another. All that is kept of a history is
 /// 8 bytes per message of the run.
-pub async fn histories(run: &Run, places: Vec<Arc<Place>>, each: impl FnMut(&Place, Vec<Key>)) -> anyhow::Result<()> {
+pub async fn histories(run: &Run, places: Vec<Arc<Place>>, each: impl FnMut(&Place, History)) -> anyhow::Result<()> {
     // One socket per reader.
     let mut readers: HashMap<Login, Vec<Arc<Place>>> = HashMap::new();
     for place in places {
@@ -47,7 +51,7 @@ async fn read(
     index: usize,
     reader: Login,
     places: Vec<Arc<Place>>,
-    each: &Mutex<impl FnMut(&Place, Vec<Key>)>,
+    each: &Mutex<impl FnMut(&Place, History)>,
 ) -> anyhow::Result<()> {
     let address = &run.node(index).http;
     let credentials = match reader.token {
@@ -64,7 +68,7 @@ async fn read(
     Ok(())
 }
 
-async fn history(client: &mut Client, run: u32, to: &To) -> anyhow::Result<Vec<Key>> {
+async fn history(client: &mut Client, run: u32, to: &To) -> anyhow::Result<History> {
     let conversation = match to {
         To::Place(place) => ConversationId(i64::try_from(place.id).context("no place has so large an id")?),
         // Makes an empty one if no message ever arrived: then the history is as empty as it was.
@@ -73,13 +77,14 @@ async fn history(client: &mut Client, run: u32, to: &To) -> anyhow::Result<Vec<K
             chat.conversation.id
         }
     };
-    let mut keys = Vec::new();
+    let (mut history, mut sequence) = (History::default(), Sequence::default());
     client
         .each_event(conversation, |event| {
+            history.holes.extend(sequence.hole_before(event.seq).map(|after| (after, event.seq)));
             let content = event.content.filter(|_| event.event == LoggedKind::Message);
             let mark = content.and_then(|content| Mark::find(content.as_bytes()));
-            keys.extend(mark.filter(|mark| mark.run == run).map(|mark| Key::of(&mark)));
+            history.messages.extend(mark.filter(|mark| mark.run == run).map(|mark| Key::of(&mark)));
         })
         .await?;
-    Ok(keys)
+    Ok(history)
 }

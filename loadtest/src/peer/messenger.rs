@@ -192,3 +192,37 @@ fn decode(frame: &[u8]) -> anyhow::Result<ServerFrame> {
 fn refusal(what: &str, why: &str) -> anyhow::Error {
     anyhow!("{what} was refused: {why}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARK: Mark = Mark { run: 1, sender: 2, n: 3, due_us: 4 };
+
+    #[test]
+    fn live_messages_are_heard_and_pages_are_not() {
+        let text = MARK.text(0);
+        let chat =
+            format!(r#"{{"type":"MESSAGE","from":"ann","content":"{text}","chatId":"ann-bob","messageId":"9"}}"#);
+        let group = format!(r#"{{"type":"GROUP_CHAT","from":"ann","groupId":"4","content":"{text}","messageId":"9"}}"#);
+        for frame in [chat, group] {
+            assert_eq!(live(frame.as_bytes()), Some(Heard::Message(MARK)));
+            // Spelt otherwise it takes the longer way.
+            let spaced = frame.replacen(':', ": ", 1);
+            assert_eq!(live(spaced.as_bytes()), None);
+            assert_eq!(heard(decode(spaced.as_bytes()).unwrap()), Heard::Message(MARK));
+        }
+        let row = json!({"messageId": "9", "from": "ann", "text": text, "timestamp": "2026-01-01T00:00:00.000Z"});
+        let page = json!({"type": "GROUP_CHAT_HISTORY", "messages": [row]}).to_string();
+        assert_eq!(live(page.as_bytes()), None);
+        assert_eq!(heard(decode(page.as_bytes()).unwrap()), Heard::Other);
+    }
+
+    #[test]
+    fn an_error_does_not_say_what_it_is_about() {
+        let error = decode(br#"{"type":"ERROR","msg":"why"}"#).unwrap();
+        assert_eq!(heard(error), Heard::Refused { mark: None, reason: "why".into() });
+        let status = decode(br#"{"type":"STATUS_CHANGE","username":"bob","status":"OFFLINE"}"#).unwrap();
+        assert_eq!(heard(status), Heard::Presence { name: "bob".into(), online: false });
+    }
+}

@@ -274,6 +274,7 @@ impl State {
             // A room that isn't listened to yet.
             Outcome::Gone => {}
             Outcome::Gap | Outcome::Reset => {
+                eprintln!("H3DEBUG {resumed:?} {:?}", self.positions.as_ref().and_then(|p| p.of(resumed.conversation)));
                 self.backlog.push_back(Heard::Gap);
                 if let (Some(positions), Some(epoch), Some(seq)) = (&mut self.positions, resumed.epoch, resumed.head) {
                     positions.heard(positions::Place { conversation: resumed.conversation, epoch, seq });
@@ -343,3 +344,6 @@ fn code_name(code: ErrorCode) -> String {
         _ => format!("{code:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -214,3 +214,60 @@ fn decode(frame: &[u8]) -> anyhow::Result<ServerFrame> {
 fn refusal(what: &str, why: &str) -> anyhow::Error {
     anyhow!("{what} was refused: {why}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(n: u32) -> Mark {
+        Mark { run: 1, sender: 2, n, due_us: 4 }
+    }
+
+    /// Returns all that frames say.
+    fn heard(state: &mut State, frames: &[Value]) -> Vec<Heard> {
+        for frame in frames {
+            state.hear(serde_json::from_value(frame.clone()).unwrap());
+        }
+        state.backlog.drain(..).collect()
+    }
+
+    fn message(kind: &str, n: u32) -> Value {
+        let message = json!({"id": "9", "roomId": "4", "userId": "2", "username": "ann", "content": mark(n).text(0),
+            "timestamp": "2026-01-01T00:00:00.000Z", "type": "message", "edited": false});
+        json!({"type": kind, "message": message, "timestamp": "2026-01-01T00:00:00.000Z"})
+    }
+
+    fn error(code: &str) -> Value {
+        json!({"type": "error", "error": {"code": code, "message": "why"}})
+    }
+
+    fn refused(mark: Option<Mark>) -> Heard {
+        Heard::Refused { mark, reason: "why".into() }
+    }
+
+    #[test]
+    fn an_own_message_that_comes_back_is_stored() {
+        let mut state = State { unanswered: (1..=3).map(mark).collect(), ..State::default() };
+        assert_eq!(heard(&mut state, &[message("message", 9)]), [Heard::Message(mark(9))]);
+        let own = [Heard::Message(mark(2)), Heard::Stored { mark: mark(2), seq: None }];
+        assert_eq!(heard(&mut state, &[message("message", 2)]), own);
+        assert_eq!(state.unanswered, [mark(3)], "the first can't come any more");
+    }
+
+    #[test]
+    fn edits_and_pages_are_no_messages() {
+        let mut state = State::default();
+        let page = json!({"type": "message_history", "messages": [message("message", 1)["message"]]});
+        assert_eq!(heard(&mut state, &[message("message_edited", 1), page]), [Heard::Other, Heard::Other]);
+    }
+
+    #[test]
+    fn an_error_is_about_the_only_message_under_way() {
+        let mut state = State { unanswered: (1..=2).map(mark).collect(), ..State::default() };
+        assert_eq!(heard(&mut state, &[error("RATE_LIMIT")]), [refused(None)], "which of the two?");
+        state.unanswered.pop_front();
+        assert_eq!(heard(&mut state, &[error("DATABASE_ERROR")]), [refused(None)], "it may be stored");
+        assert_eq!(heard(&mut state, &[error("RATE_LIMIT")]), [refused(Some(mark(2)))]);
+        assert_eq!(heard(&mut state, &[error("RATE_LIMIT")]), [refused(None)]);
+    }
+}

@@ -248,3 +248,6 @@ fn inflate(message: &mut Vec<u8>) -> anyhow::Result<()> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

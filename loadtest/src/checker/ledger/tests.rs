@@ -1,5 +1,7 @@
 //! Each rule, fed with what keeps it and with what breaks it.
 
+use chinwag_schema::ids::Seq;
+
 use super::*;
 use crate::{peer, run::Run};
 
@@ -40,10 +42,15 @@ impl Room {
         self.ledger.listen(self.place, u32::MAX)
     }
 
+    /// Returns what is wrong if these are the run's messages in the history.
     pub fn violations(&self, history: &[Key]) -> Vec<String> {
+        self.judge(&History { messages: history.to_vec(), holes: Vec::new() }).0
+    }
+
+    fn judge(&self, history: &History) -> (Vec<String>, Checked) {
         let (mut checked, mut violations) = (Checked::default(), Violations::default());
         self.ledger.at(self.place).judge(history, &mut checked, &mut violations);
-        violations.sentences()
+        (violations.sentences(), checked)
     }
 
     #[track_caller]
@@ -74,11 +81,15 @@ fn three(heard: &[Key]) -> Room {
 
 #[test]
 fn a_whole_run_keeps_all_rules() {
-    let room = three(&keys(3));
-    room.finds(&keys(3), &[]);
-    let mut checked = Checked::default();
-    room.ledger.at(room.place).judge(&keys(3), &mut checked, &mut Violations::default());
-    assert_eq!(checked, Checked { messages: 3, deliveries: 3, histories: 0 });
+    let history = History { messages: keys(3), holes: Vec::new() };
+    let checked = Checked { messages: 3, deliveries: 3, histories: 0 };
+    assert_eq!(three(&keys(3)).judge(&history), (Vec::new(), checked));
+}
+
+#[test]
+fn seqs_of_the_history_follow_each_other() {
+    let history = History { messages: keys(3), holes: vec![(Seq(7), Seq(9))] };
+    assert_eq!(three(&keys(3)).judge(&history).0, ["'room': in the history seq 9 follows seq 7"]);
 }
 
 #[test]
