@@ -1,124 +1,102 @@
-//! The bare server that others are held to: a process of its own that writes one prepared frame to each of its sockets, one write
-//! each, and does nothing else.
+//! The bare server that the real one is held to: it only moves prepared frames ([`server`]), and is driven by the same code in the same run.
+//!
+//! [`Limit`] runs it as a process of its own; its clients are [`line::BareLine`]s, which speak no protocol. What absolute figures depend on
+//! (processor, kernel, neighbours) divides out of the ratio.
+
+pub mod frame;
+pub mod line;
+pub mod server;
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    net::{TcpListener, TcpStream as StdStream},
-    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
+    io::{BufRead as _, BufReader},
+    process::{Child, Command, Stdio},
 };
 
-use anyhow::{Context as _, ensure};
-use tokio::{io::AsyncReadExt, net::TcpStream, sync::Mutex};
+use anyhow::Context as _;
 
-/// Bytes of the prepared frame: about a native message event of 100 characters with its header.
-const FRAME_BYTES: usize = 330;
+use crate::run::process::Process;
+use frame::Frames;
+use line::BareLine;
+use server::{FAN_POSTERS, Options, Wiring};
 
-/// Runs the bare server in this process: accepts `sockets` connections, then obeys its standard input: a number of rounds of writes per line;
-/// answers with the CPU time used, microseconds.
-pub fn serve(sockets: usize) -> anyhow::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    println!("{}", listener.local_addr()?.port());
-    std::io::stdout().flush()?;
-    let mut streams: Vec<StdStream> = Vec::with_capacity(sockets);
-    for _ in 0..sockets {
-        let (stream, _) = listener.accept()?;
-        stream.set_nodelay(true)?;
-        streams.push(stream);
-    }
-    let frame = vec![b'x'; FRAME_BYTES];
-    for line in std::io::stdin().lock().lines() {
-        let rounds: usize = line?.parse()?;
-        let before = cpu_us(std::process::id())?;
-        for _ in 0..rounds {
-            for stream in &mut streams {
-                stream.write_all(&frame)?;
-            }
-            // Readers of this machine's two cores must keep up, as they do beside the real server.
-            std::thread::yield_now();
-        }
-        println!("{}", cpu_us(std::process::id())? - before);
-        std::io::stdout().flush()?;
-    }
-    Ok(())
-}
-
-/// Returns CPU time of a process, user and system, microseconds, at the scheduler's precision.
-pub fn cpu_us(process: u32) -> anyhow::Result<u64> {
-    let mut nanos = 0;
-    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
-        let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
-        nanos += text.split(' ').next().and_then(|run| run.parse::<u64>().ok()).unwrap_or(0);
-    }
-    Ok(nanos / 1000)
-}
-
-/// A running bare server with its readers.
+/// A running bare server.
 pub struct Limit {
-    process: Child,
-    pipes: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
-    sockets: usize,
-    received: Arc<AtomicU64>,
+    child: Child,
+    process: Process,
+}
+
+/// The clients of a fan.
+pub struct Fan {
+    /// Its frames are written one by one, to each reader.
+    pub each: BareLine,
+    /// Its frames are written as many at once as came together.
+    pub together: BareLine,
+    pub readers: Vec<BareLine>,
 }
 
 impl Limit {
-    /// Starts it and connects its readers.
-    pub async fn start(sockets: usize) -> anyhow::Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .args(["limit-server", &sockets.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdin = process.stdin.take().context("no pipe")?;
-        let mut stdout = BufReader::new(process.stdout.take().context("no pipe")?);
-        let mut port = String::new();
-        stdout.read_line(&mut port)?;
-        let address = format!("127.0.0.1:{}", port.trim());
-        let received = Arc::<AtomicU64>::default();
-        for _ in 0..sockets {
-            let mut stream = TcpStream::connect(&address).await?;
-            let received = received.clone();
-            tokio::spawn(async move {
-                let mut buffer = vec![0; 16 * 1024];
-                while let Ok(read @ 1..) = stream.read(&mut buffer).await {
-                    received.fetch_add(read as u64, Relaxed);
-                }
-            });
-        }
-        Ok(Self { process, pipes: Mutex::new((stdin, stdout)), sockets, received })
+    /// Starts a bare server that writes what its posters send to all of `readers` sockets; connects all of them.
+    pub async fn fan(frames: Frames, readers: usize) -> anyhow::Result<(Self, Fan)> {
+        let (limit, mut lines) = Self::start(Wiring::Fan, frames, readers + FAN_POSTERS).await?;
+        let readers = lines.split_off(FAN_POSTERS);
+        let (together, each) = (lines.pop().context("no poster")?, lines.pop().context("no poster")?);
+        Ok((limit, Fan { each, together, readers }))
     }
 
-    /// Writes `rounds` frames to each socket; returns the CPU time per write, microseconds.
-    pub async fn round(&self, rounds: usize) -> anyhow::Result<f64> {
-        self.received.store(0, Relaxed);
-        let mut pipes = self.pipes.lock().await;
-        writeln!(pipes.0, "{rounds}")?;
-        pipes.0.flush()?;
-        let line = tokio::task::block_in_place(|| {
-            let mut line = String::new();
-            pipes.1.read_line(&mut line).map(|_| line)
-        })?;
-        let us: u64 = line.trim().parse().context("the bare server ended")?;
-        let wanted = (rounds * self.sockets * FRAME_BYTES) as u64;
-        for _ in 0..1000 {
-            if self.received.load(Relaxed) >= wanted {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    /// Starts a bare server that passes on what comes from one of a pair to the other; connects `pairs` pairs.
+    pub async fn pairs(frames: Frames, pairs: usize) -> anyhow::Result<(Self, Vec<(BareLine, BareLine)>)> {
+        let (limit, lines) = Self::start(Wiring::Pairs, frames, pairs * 2).await?;
+        let mut lines = lines.into_iter();
+        let pairs = std::iter::from_fn(|| lines.next().zip(lines.next())).collect();
+        Ok((limit, pairs))
+    }
+
+    async fn start(wiring: Wiring, frames: Frames, sockets: usize) -> anyhow::Result<(Self, Vec<BareLine>)> {
+        let options = Options { wiring, sockets, frame_bytes: frames.bytes()? };
+        let (limit, port) = tokio::task::spawn_blocking(move || Self::spawn(&options)).await??;
+        let mut lines = Vec::with_capacity(sockets);
+        for index in 0..sockets {
+            let echoes = wiring == Wiring::Fan && index < FAN_POSTERS;
+            // One after the other: their order is their wiring.
+            let line = BareLine::connect(port, frames.clone(), echoes).await;
+            lines.push(line.context("the bare server doesn't accept")?);
         }
-        ensure!(self.received.load(Relaxed) >= wanted, "the bare server's bytes didn't arrive");
-        Ok(us as f64 / (rounds * self.sockets) as f64)
+        Ok((limit, lines))
+    }
+
+    fn spawn(options: &Options) -> anyhow::Result<(Self, u16)> {
+        let program = std::env::current_exe().context("the path of this program is unknown")?;
+        let wiring = clap::ValueEnum::to_possible_value(&options.wiring).context("a wiring without a name")?;
+        let mut child = Command::new(program)
+            .args(["limit-server", wiring.get_name()])
+            .args([options.sockets.to_string(), options.frame_bytes.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("can't start the bare server")?;
+        let stdout = child.stdout.take().context("the bare server has no output")?;
+        let mut limit = Self { process: Process::watch(child.id())?, child };
+        let mut port = String::new();
+        BufReader::new(stdout).read_line(&mut port)?;
+        match port.trim().parse() {
+            Ok(port) => Ok((limit, port)),
+            Err(_) => {
+                let status = limit.child.wait()?;
+                anyhow::bail!("the bare server ended at once: {status}")
+            }
+        }
+    }
+
+    /// Returns CPU time used so far, seconds.
+    pub fn cpu_s(&self) -> anyhow::Result<f64> {
+        Ok(self.process.cpu().context("the bare server")?.as_secs_f64())
     }
 }
 
 impl Drop for Limit {
     fn drop(&mut self) {
         // Gone already if it failed.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

@@ -1,61 +1,141 @@
-//! `idle`: many authenticated sockets that do nothing; what each costs the server in memory.
+//! `idle`: more and more authenticated sockets that do nothing; what each costs the server in memory, and whether that is a straight line.
 
-use anyhow::ensure;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde::Serialize;
 
 use crate::{
-    Target,
-    client::{Client, guest},
-    server::Server,
+    peer::Protocol,
+    report::model::Figure,
+    scenario::{
+        crowd::{self, Idle},
+        stage::{Stage, conduct},
+    },
+    target::Common,
 };
 
-#[derive(clap::Args)]
+/// Sockets before the first measurement: they pay for what is paid once (code, thread-local buffers), and have the allocator give back what
+/// starting needed.
+const FIRST: usize = 1000;
+/// Sockets at most: a process has 20,000 files on many systems.
+const CONNECTIONS_MAX: usize = 19_000;
+/// Accounts that sockets are spread over where there are no guests.
+const ACCOUNTS: usize = 500;
+/// Memory is measured when it has changed by less than this in [`SETTLE`]: a server gives back what connecting needed only after a while.
+const SETTLED_BYTES: u64 = 128 * 1024;
+const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE_MAX: Duration = Duration::from_secs(20);
+/// Largest deviation of the cost between two steps from the overall cost, percent, at most.
+const STRAIGHT_BAR: f64 = 20.0;
+
+#[derive(clap::Args, Serialize, Debug, Clone)]
 pub struct Options {
     #[command(flatten)]
-    target: Target,
-    /// Sockets, each a user of its own (at most 19,000: a process has 20,000 files at most on many systems)
-    #[arg(long, default_value_t = 10_000)]
-    connections: usize,
-    /// Fails above this many KiB of resident memory per socket
-    #[arg(long, default_value_t = 8.0)]
+    #[serde(skip)]
+    common: Common,
+    /// Sockets, one number after the other (each 2,000 to 19,000, rising)
+    #[arg(long, value_delimiter = ',', default_values_t = [2500, 5000, 10_000, 19_000])]
+    connections: Vec<usize>,
+    /// Spreads the sockets over so many accounts (1 to 2,000) [default: each socket a guest of its own; over messenger 500 accounts]
+    #[arg(long)]
+    accounts: Option<usize>,
+    /// The bar: at most so many KiB of resident memory per socket
+    #[arg(long, default_value_t = 6.0)]
     bar_kib: f64,
 }
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
-    ensure!((100..=19_000).contains(&options.connections), "--connections: 100 to 19,000");
-    let directory = tempfile::tempdir()?;
-    let server = Server::start(&options.target, directory.path(), &["--unlimited", "--guests", "on"])?;
-    let mut clients = Vec::new();
-    // The first hundred pay for what is paid once: thread-local buffers, tables, code.
-    for n in 0..100 {
-        clients.push(Client::connect(&server.http, guest(format!("guest-{n}"))).await?);
-    }
-    settle().await;
-    let before = server.resident_bytes()?;
-    let mut last = before;
-    println!("idle: resident memory of the server");
-    for n in 100..options.connections {
-        clients.push(Client::connect(&server.http, guest(format!("guest-{n}"))).await?);
-        let count = n + 1;
-        if count % 2500 == 0 || count == options.connections {
-            settle().await;
-            last = server.resident_bytes()?;
-            println!(
-                "  {count:6} sockets   {:8} KiB   {:.2} KiB each",
-                last / 1024,
-                per_socket(before, last, count - 100)
-            );
+    let steps = &options.connections;
+    ensure!(
+        !steps.is_empty() && steps.iter().all(|count| (2 * FIRST..=CONNECTIONS_MAX).contains(count)),
+        "--connections: numbers from {} to {CONNECTIONS_MAX}",
+        2 * FIRST
+    );
+    ensure!(steps.is_sorted_by(|one, next| one < next), "--connections: each number above the one before");
+    ensure!(options.accounts.is_none_or(|count| (1..=2000).contains(&count)), "--accounts: 1 to 2,000");
+    ensure!(options.bar_kib > 0.0, "--bar-kib: above 0");
+    conduct("idle", &options.common, &options, &[], async |stage| play(stage, &options).await).await
+}
+
+async fn play(stage: &Stage, options: &Options) -> anyhow::Result<()> {
+    let most = *options.connections.last().context("no step")?;
+    stage.check_sockets(most)?;
+    let accounts = options.accounts.or((options.common.protocol == Protocol::Messenger).then_some(ACCOUNTS));
+    let users = match accounts {
+        Some(accounts) => {
+            crowd::check_accounts(&options.common, most, accounts)?;
+            stage.users("idle", accounts).await?
         }
+        None => stage.guests("idle", most),
+    };
+    stage.aim(most as u64, "connections");
+    let mut sockets: Vec<Idle> = Vec::with_capacity(most);
+    let mut measured: Vec<(usize, u64)> = Vec::new();
+    for count in [FIRST].into_iter().chain(options.connections.iter().copied()) {
+        stage.phase(&format!("{count} connections"));
+        let from = sockets.len();
+        let logins = (from..count).map(|n| users[n % users.len()].clone()).collect();
+        sockets.extend(crowd::gather(stage, from, logins, crowd::AT_ONCE, Idle::connect).await?);
+        let bytes = settled(stage).await?;
+        let closed = sockets.iter().filter(|socket| socket.is_closed()).count();
+        ensure!(closed == 0, "{closed} of {count} idle sockets were closed by the server");
+        stage.say(format!("{count} connections: {} KiB resident", bytes / 1024));
+        if let Some(first) = measured.first() {
+            let name = format!("KiB per connection, up to {count}");
+            stage.figure(Figure::new(&name, "KiB", kib_each(*first, (count, bytes))));
+        }
+        measured.push((count, bytes));
     }
-    let each = per_socket(before, last, options.connections - 100);
-    drop(clients);
-    ensure!(each <= options.bar_kib, "{each:.2} KiB per socket are above {:.2}", options.bar_kib);
+    stage.figure(Figure::new("KiB per connection", "KiB", overall(&measured)).at_most(options.bar_kib));
+    if measured.len() > 2 {
+        stage.figure(Figure::new("straightness", "%", deviation(&measured)).at_most(STRAIGHT_BAR));
+    }
     Ok(())
 }
 
-async fn settle() {
-    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+/// Returns the server's resident memory, bytes, when it doesn't change any more, or not any longer than [`SETTLE_MAX`].
+async fn settled(stage: &Stage) -> anyhow::Result<u64> {
+    let begun = Instant::now();
+    let mut last = stage.resident_bytes()?;
+    loop {
+        ensure!(stage.run.sleep(SETTLE).await, "stopped while the server's memory settled");
+        let now = stage.resident_bytes()?;
+        if now.abs_diff(last) < SETTLED_BYTES || begun.elapsed() > SETTLE_MAX {
+            return Ok(now);
+        }
+        last = now;
+    }
 }
 
-fn per_socket(before: u64, after: u64, sockets: usize) -> f64 {
-    (after as f64 - before as f64) / 1024.0 / sockets as f64
+/// Returns what each socket between two measurements (sockets, bytes) costs.
+fn kib_each(before: (usize, u64), after: (usize, u64)) -> f64 {
+    (after.1 as f64 - before.1 as f64) / 1024.0 / (after.0 - before.0) as f64
+}
+
+fn overall(measured: &[(usize, u64)]) -> f64 {
+    kib_each(measured[0], measured[measured.len() - 1])
+}
+
+/// Returns the largest deviation of what a socket costs between two neighbours from the overall cost, percent.
+fn deviation(measured: &[(usize, u64)]) -> f64 {
+    let overall = overall(measured);
+    let steps = measured.windows(2).map(|pair| (kib_each(pair[0], pair[1]) - overall).abs() / overall * 100.0);
+    steps.fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIB: u64 = 1024;
+
+    #[test]
+    fn a_straight_line_deviates_by_nothing_and_a_bend_by_its_share() {
+        let line = [(100, 10_000 * KIB), (1100, 14_000 * KIB), (2100, 18_000 * KIB)];
+        assert_eq!((overall(&line), deviation(&line)), (4.0, 0.0));
+        // 3 KiB each, then 5.
+        let bent = [(100, 10_000 * KIB), (1100, 13_000 * KIB), (2100, 18_000 * KIB)];
+        assert_eq!((overall(&bent), deviation(&bent)), (4.0, 25.0));
+    }
 }
