@@ -274,7 +274,6 @@ impl State {
             // A room that isn't listened to yet.
             Outcome::Gone => {}
             Outcome::Gap | Outcome::Reset => {
-                eprintln!("H3DEBUG {resumed:?} {:?}", self.positions.as_ref().and_then(|p| p.of(resumed.conversation)));
                 self.backlog.push_back(Heard::Gap);
                 if let (Some(positions), Some(epoch), Some(seq)) = (&mut self.positions, resumed.epoch, resumed.head) {
                     positions.heard(positions::Place { conversation: resumed.conversation, epoch, seq });
