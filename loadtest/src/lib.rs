@@ -4,8 +4,6 @@
 //! connection over any of the three protocols, [`content`] the mark that each of its messages carries, [`run`] what the tasks of a run share
 //! and measure, and [`checker`] the comparison of what was sent, acknowledged, heard and stored.
 
-#![allow(dead_code, unused_variables)] // While it is being built.
-
 pub mod checker;
 pub mod client;
 pub mod compare;

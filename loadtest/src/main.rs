@@ -6,7 +6,10 @@ use anyhow::bail;
 use chinwag_loadtest::{
     limit,
     report::{again, diff},
-    scenario::{churn, compare, connect, crash, direct, fanout, groups, idle, mix, prepare, presence, slow_reader, soak, stage::Signals, steps, storm},
+    scenario::{
+        churn, compare, connect, crash, direct, fanout, groups, idle, mix, prepare, presence, slow_reader, soak,
+        stage::Signals, steps, storm,
+    },
 };
 use clap::{Parser, Subcommand, error::ErrorKind};
 

@@ -252,3 +252,15 @@ fn wrong_arguments_are_told_in_one_line() {
     let help = loadtest().args(["direct", "--help"]).output().unwrap();
     assert!(help.status.success() && help.stdout.len() > 1000);
 }
+
+#[test]
+fn a_stored_result_becomes_a_page_again() {
+    let run = Run::of(&["--server", FAKE, "--server-arg=--logins=refuse"]);
+    let page = run.directory.path().join("again.html");
+    let again = |json: &Path| loadtest().arg("report").arg(json).arg("--html").arg(&page).output().unwrap();
+    assert!(again(&run.json()).status.success());
+    assert!(std::fs::read_to_string(&page).unwrap().contains("refused the login of direct-"));
+    let wrong = again(&page);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("isn't JSON"));
+}

@@ -1,5 +1,6 @@
 //! What a run found: a model that is stored as JSON, shown as HTML, compared and held to thresholds.
 
+pub mod again;
 mod axis;
 pub mod diff;
 pub mod format;

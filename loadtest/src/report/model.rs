@@ -25,7 +25,7 @@ pub struct Report {
     pub seed: u64,
     /// Unix milliseconds.
     pub started_at_ms: i64,
-    /// Seconds, without setting up.
+    /// Seconds that the scenario played: from its first phase (without phases, from the run's origin) to its end.
     pub took_s: f64,
     pub machine: Machine,
     /// Of each node: its `/health`, and whether this program started it.
@@ -207,7 +207,8 @@ pub struct Checked {
     pub histories: u64,
 }
 
-/// One second of the run.
+/// One second of the run. Beyond an hour neighbours are joined, again and again: then entries stand for 2, 4, 8 … seconds, and their
+/// percentiles are the worst of these.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 pub struct Second {
     /// End of the second, seconds since the run's origin.

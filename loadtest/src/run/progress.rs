@@ -49,7 +49,7 @@ impl Progress {
             (true, _) => Shown::Nothing,
             (false, false) => Shown::Lines,
             (false, true) => {
-                let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
                 // The template is checked by a test.
                 bar.set_style(style().unwrap_or_else(|_| ProgressStyle::default_bar()));
                 bar.enable_steady_tick(Duration::from_millis(250));

@@ -103,13 +103,13 @@ impl Recorder {
         ended
     }
 
-    /// Ends the recording: what came since the last second is its last entry.
-    pub fn finish(&self) -> Recorded {
+    /// Ends the recording: what came since the last second is its last entry. The last phase ended at `played_s`, seconds since the
+    /// origin; what was still under way then counts as its own.
+    pub fn finish(&self, played_s: f64) -> Recorded {
         let mut state = self.state();
         self.drain(&mut state);
         self.end_second(&mut state);
-        let now_s = self.now_s();
-        state.end_phase(now_s);
+        state.end_phase(played_s);
         std::mem::take(&mut state.recorded)
     }
 
@@ -229,7 +229,8 @@ mod tests {
         recorder.phase("second");
         run.meter.count(Counter::Sent, 1000);
         run.meter.error("strange");
-        let recorded = recorder.finish();
+        let recorded = recorder.finish(7.0);
+        assert_eq!(recorded.phases[1].to_s, 7.0);
         let sent: Vec<u64> = recorded.phases.iter().map(|phase| phase.counts["sent"]).collect();
         assert_eq!(sent, [110, 1000]);
         assert_eq!(recorded.phases[1].errors["strange"], 1);

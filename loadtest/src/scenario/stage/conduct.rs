@@ -119,7 +119,7 @@ async fn conduct_with(
         Ok(())
     });
     let mut unchecked = settled.await.err();
-    let recorded = sampler.end();
+    let recorded = sampler.end(took_s);
     let after = blocking({
         let servers = servers.clone();
         move || Ok(servers.scrape())
@@ -233,9 +233,9 @@ impl Sampler {
         Ok(Self { recorder, stop, thread: Some(thread.context("no thread for the sampler")?) })
     }
 
-    fn end(mut self) -> Recorded {
+    fn end(mut self, played_s: f64) -> Recorded {
         self.join();
-        self.recorder.finish()
+        self.recorder.finish(played_s)
     }
 
     fn join(&mut self) {
