@@ -36,7 +36,7 @@ impl Scale {
         place.is_finite().then(|| place.clamp(0.0, 1.0))
     }
 
-    /// Returns the values to be named, at most seven.
+    /// Returns the values to be named, at most ten.
     pub fn ticks(self) -> Vec<f64> {
         match self {
             Self::Linear { to } => {
@@ -48,7 +48,7 @@ impl Scale {
                 let decades = (to / from).log10();
                 let first = from.log10().floor() as i32;
                 let last = to.log10().ceil() as i32;
-                let within: &[f64] = if decades <= 2.01 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+                let within: &[f64] = if decades <= 3.01 { &[1.0, 2.0, 5.0] } else { &[1.0] };
                 let every = (decades / 6.0).ceil().max(1.0) as usize;
                 (first..=last)
                     .step_by(every)
@@ -75,9 +75,8 @@ fn nice_below(value: f64) -> f64 {
 }
 
 /// Distances of ticks of a time axis, seconds.
-const TIMES_S: [f64; 17] = [
-    0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0,
-];
+const TIMES_S: [f64; 17] =
+    [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0];
 
 /// A named place on an x axis.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,7 +120,10 @@ mod tests {
             let scale = of(&[largest], false);
             let ticks = scale.ticks();
             assert!((3..=7).contains(&ticks.len()), "{largest}: {ticks:?}");
-            assert!(*ticks.last().unwrap() >= largest * 0.999 && scale.place(largest).unwrap() > 0.6, "{largest}: {ticks:?}");
+            assert!(
+                *ticks.last().unwrap() >= largest * 0.999 && scale.place(largest).unwrap() > 0.6,
+                "{largest}: {ticks:?}"
+            );
         }
     }
 
@@ -141,7 +143,10 @@ mod tests {
     fn nothing_and_no_numbers_have_axes_too() {
         for values in [&[][..], &[0.0], &[f64::NAN, f64::INFINITY], &[f64::MIN_POSITIVE]] {
             let ticks = of(values, true).ticks();
-            assert!((1..=8).contains(&ticks.len()) && ticks.iter().all(|tick| tick.is_finite()), "{values:?}: {ticks:?}");
+            assert!(
+                (1..=8).contains(&ticks.len()) && ticks.iter().all(|tick| tick.is_finite()),
+                "{values:?}: {ticks:?}"
+            );
         }
         assert_eq!(of(&[1.0], true).place(f64::NAN), None);
     }

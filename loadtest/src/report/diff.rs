@@ -111,8 +111,9 @@ fn described(report: &Report) -> Vec<(String, String)> {
     leaves("setting", &report.settings, &mut all);
     // What a health check says of the moment is no condition.
     for server in &report.servers {
-        let version = server.get("version").or_else(|| server.pointer("/health/version"));
-        all.extend(version.map(|version| ("server version".to_owned(), plain(version))));
+        for fact in ["version", "arguments", "unlimited"] {
+            all.extend(server.get(fact).map(|value| (format!("server {fact}"), plain(value))));
+        }
     }
     all
 }
@@ -132,7 +133,12 @@ fn plain(value: &Value) -> String {
     match value {
         Value::Null => "none".into(),
         Value::String(text) => text.clone(),
-        Value::Array(values) => values.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Array(values) if values.is_empty() => "none".into(),
+        Value::Array(values) => {
+            let values: Vec<_> = values.iter().map(plain).collect();
+            // Arguments of a command.
+            values.join(if values[0].starts_with('-') { " " } else { ", " })
+        }
         other => other.to_string(),
     }
 }
@@ -153,7 +159,7 @@ fn figures(before: &Report, after: &Report) -> Vec<Line> {
             (Some(old), Some(new)) => figure_change(old, new),
             _ => String::new(),
         };
-        let named = if unit.is_empty() { name.clone() } else { format!("{name} ({unit})") };
+        let named = if unit.is_empty() { name.clone() } else { format!("{name} ({})", format::unit(unit)) };
         lines.push([named, shown(old.as_ref()), shown(new.as_ref()), changed]);
         let held = |figure: &Option<Figure>| figure.as_ref().filter(|f| f.reference.is_some()).map(Figure::held);
         if let (Some(old), Some(new)) = (held(&old), held(&new)) {
@@ -317,7 +323,9 @@ mod tests {
             path
         };
         let fails = |before: &PathBuf, after: &PathBuf, anyway| {
-            run(&Options { before: before.clone(), after: after.clone(), anyway }).err().map(|error| format!("{error:#}"))
+            run(&Options { before: before.clone(), after: after.clone(), anyway })
+                .err()
+                .map(|error| format!("{error:#}"))
         };
         let mut other = later();
         other.scenario = "storm".into();

@@ -77,6 +77,14 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
+/// Writes a unit as people read it: `us` is only how it is typed.
+pub fn unit(unit: &str) -> String {
+    match unit.strip_prefix("us") {
+        Some(rest) if rest.is_empty() || rest.starts_with([' ', '/']) => format!("µs{rest}"),
+        _ => unit.to_owned(),
+    }
+}
+
 /// Writes a moment in Unix milliseconds as `2026-11-22 06:00:00 UTC`.
 pub fn moment(ms: i64) -> String {
     let iso = Iso(ms).to_string();
@@ -139,9 +147,20 @@ mod tests {
     fn sizes_are_in_the_unit_that_suits_them() {
         assert_eq!([ms(0.25), ms(12.0), ms(1500.0)], ["250 µs", "12 ms", "1.5 s"]);
         assert_eq!([bytes(512.0), bytes(6144.0), bytes(50e6), bytes(3e9)], ["512 B", "6 KiB", "47.7 MiB", "2.79 GiB"]);
-        assert_eq!([seconds(3.25), seconds(90.0), seconds(720.0), seconds(12_000.0)], ["3.25 s", "90 s", "12 min", "3 h 20 min"]);
+        assert_eq!(
+            [seconds(3.25), seconds(90.0), seconds(720.0), seconds(12_000.0)],
+            ["3.25 s", "90 s", "12 min", "3 h 20 min"]
+        );
         assert_eq!([seconds(130.0), seconds(7200.0)], ["2 min 10 s", "2 h"]);
         assert_eq!(moment(1_795_327_200_000), "2026-11-22 06:00:00 UTC");
+    }
+
+    #[test]
+    fn units_are_written_as_people_read_them() {
+        assert_eq!(
+            [unit("us"), unit("us per user"), unit("users"), unit("KiB")],
+            ["µs", "µs per user", "users", "KiB"]
+        );
     }
 
     #[test]

@@ -81,7 +81,8 @@ fn head(report: &Report, page: &mut String) {
     let (class, word, sentence) = verdict(report);
     let (scenario, protocol) = (escape(&report.scenario), escape(&report.protocol));
     let started = format::moment(report.started_at_ms);
-    let version = if report.version.is_empty() { String::new() } else { format!(" · chinwag {}", escape(&report.version)) };
+    let version =
+        if report.version.is_empty() { String::new() } else { format!(" · chinwag {}", escape(&report.version)) };
     let took = format::seconds(report.took_s);
     let _ = write!(
         page,
@@ -97,7 +98,7 @@ fn head(report: &Report, page: &mut String) {
 
 fn boxes(report: &Report, page: &mut String) {
     if let Some(reason) = &report.partial {
-        let _ = write!(page, "<div class=\"box warn\"><h2>Ended early</h2><p>{}</p></div>\n", escape(reason));
+        let _ = writeln!(page, "<div class=\"box warn\"><h2>Ended early</h2><p>{}</p></div>", escape(reason));
     }
     if !report.violations.is_empty() {
         page.push_str("<div class=\"box bad\"><h2>Broken promises</h2><ul>");
@@ -137,7 +138,7 @@ fn card(figure: &Figure) -> String {
         "<article class=\"card {class}\"><h3>{}{badge}</h3>\n<p class=value>{} <small>{}</small></p>",
         escape(name),
         format::number(*value),
-        escape(unit)
+        escape(&format::unit(unit))
     );
     if let Some(bar) = figure.bar {
         card.push_str(&gauge(figure.held(), bar, figure.at_least));
@@ -179,8 +180,32 @@ mod tests {
 
     /// Elements that this page always closes.
     const CLOSED: [&str; 26] = [
-        "html", "title", "style", "body", "main", "header", "section", "article", "figure", "figcaption", "details", "summary", "div",
-        "p", "h1", "h2", "h3", "span", "small", "strong", "ul", "li", "dl", "table", "svg", "script",
+        "html",
+        "title",
+        "style",
+        "body",
+        "main",
+        "header",
+        "section",
+        "article",
+        "figure",
+        "figcaption",
+        "details",
+        "summary",
+        "div",
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "span",
+        "small",
+        "strong",
+        "ul",
+        "li",
+        "dl",
+        "table",
+        "svg",
+        "script",
     ];
 
     /// Fails unless every element ends in the one it began in; returns how many there are.
@@ -215,7 +240,14 @@ mod tests {
         for forbidden in ["http:", "https:", "src=", "href=", "url(", "@import", "NaN", "fetch("] {
             assert!(!page.contains(forbidden), "{forbidden}");
         }
-        for wanted in ["missed", "1 of 4 bars missed: memory per connection", "Delay of deliveries", "--seed 7261540913", "'p99&gt;50ms'", "log scale"] {
+        for wanted in [
+            "missed",
+            "1 of 4 bars missed: memory per connection",
+            "Delay of deliveries",
+            "--seed 7261540913",
+            "'p99&gt;50ms'",
+            "log scale",
+        ] {
             let wanted = wanted.replace('\'', "&#39;");
             assert!(page.contains(&wanted), "{wanted}");
         }
@@ -257,7 +289,9 @@ mod tests {
         well_formed(&page);
         assert!(page.contains("alert(1)") && !page.contains("<script>alert") && !page.contains("<img"));
         let scripts = page.split("<script").skip(1).map(|part| part.split("</script>").next().unwrap());
-        assert!(scripts.filter(|script| script.contains("alert(1)")).all(|script| script.contains("\\u003cscript>alert")));
+        assert!(
+            scripts.filter(|script| script.contains("alert(1)")).all(|script| script.contains("\\u003cscript>alert"))
+        );
     }
 
     #[test]

@@ -90,11 +90,14 @@ pub fn over_time(report: &Report, into: &mut String) {
             course.line("p95", &at(|delays| delays.p95)),
             course.line("p99", &at(|delays| delays.p99)),
         ];
-        let note = format!("{} Of all: p99 {}.{}", about(timer), format::ms(whole.p99), course.points_are("the worst second"));
+        let note =
+            format!("{} Of all: p99 {}.{}", about(timer), format::ms(whole.p99), course.points_are("the worst second"));
         course.draw(title(timer), note, Quantity::Delay, lines, into);
     }
     let rate = |count: fn(&Second) -> u64| {
-        move |took: f64, seconds: &[Second]| Some(seconds.iter().map(count).sum::<u64>() as f64 / took).filter(|r| r.is_finite())
+        move |took: f64, seconds: &[Second]| {
+            Some(seconds.iter().map(count).sum::<u64>() as f64 / took).filter(|r| r.is_finite())
+        }
     };
     let mean = course.points_are("the mean");
     course.draw(
@@ -170,8 +173,9 @@ fn servers(report: &Report, course: &Course<'_>, into: &mut String) {
 /// Draws the delays of the whole run by percentile.
 pub fn percentiles(report: &Report, into: &mut String) {
     // -log10(1 - p): each further nine is as wide as the one before; the largest stands where 99.98 % would.
-    let ticks = [(0.3, "50 %"), (1.0, "90 %"), (1.3, "95 %"), (2.0, "99 %"), (3.0, "99.9 %"), (3.7, "max")]
-        .map(|(at, name)| Tick { at: at - 0.3, name: name.to_owned(), minor: ["90 %", "95 %", "99.9 %"].contains(&name) });
+    let ticks = [(0.3, "50 %"), (1.0, "90 %"), (1.3, "95 %"), (2.0, "99 %"), (3.0, "99.9 %"), (3.7, "max")].map(
+        |(at, name)| Tick { at: at - 0.3, name: name.to_owned(), minor: ["90 %", "95 %", "99.9 %"].contains(&name) },
+    );
     let x = ticks.clone().map(|tick| tick.at);
     let line = |(name, delays): (&String, &Delays)| {
         let values = [delays.p50, delays.p90, delays.p95, delays.p99, delays.p999, delays.max].map(Some).into();

@@ -31,15 +31,19 @@ pub fn report() -> Report {
             cores: 2,
             memory_bytes: 16 << 30,
         },
-        servers: vec![json!({"version": "0.1.0", "started_here": true, "health": {"status": "healthy", "unlimited": true}})],
+        servers: vec![json!({
+            "address": "127.0.0.1:40123", "started_here": true, "arguments": ["--unlimited", "--guests", "on"],
+            "version": "0.1.0", "unlimited": true, "status": "healthy", "uptime": 0, "services": {"database": "healthy"},
+        })],
         partial: None,
         figures: vec![
-            Figure { range: Some((1.09, 1.21)), ..Figure::new("CPU per delivery", "µs", 1.14) }
+            Figure { range: Some((1.09, 1.21)), ..Figure::new("CPU per delivery", "us", 1.14) }
                 .beside("raw limit, one write each", 0.98)
                 .at_most(1.25),
             Figure::new("delivered p99", "ms", 12.4).at_most(25.0),
             Figure::new("memory per connection", "KiB", 6.4).at_most(6.0),
-            Figure { range: Some((18_400.0, 19_900.0)), ..Figure::new("deliveries", "per second", 19_233.0) }.at_least(15_000.0),
+            Figure { range: Some((18_400.0, 19_900.0)), ..Figure::new("deliveries", "per second", 19_233.0) }
+                .at_least(15_000.0),
             Figure::new("CPU used", "cores", 0.34),
         ],
         phases: phases.into_iter().map(|(name, from, to)| phase(name, from, to)).collect(),
@@ -81,7 +85,8 @@ fn phase(name: &str, from_s: f64, to_s: f64) -> Phase {
         from_s,
         to_s,
         counts: [("sent".into(), 1600)].into(),
-        delays: [("delivered".into(), delays(1_600_000, 1.6 * busy)), ("handshake".into(), delays(300, 2.4 * busy))].into(),
+        delays: [("delivered".into(), delays(1_600_000, 1.6 * busy)), ("handshake".into(), delays(300, 2.4 * busy))]
+            .into(),
         errors: if from_s > 100.0 { [("connection refused".into(), 3)].into() } else { BTreeMap::new() },
     }
 }

@@ -132,7 +132,10 @@ impl Plot<'_> {
             let (from, to) = (self.left(band.from), self.left(band.to));
             let class = if index % 2 == 0 { "band" } else { "band even" };
             let width = (to - from).max(0.0);
-            let _ = write!(into, "<rect class=\"{class}\" x=\"{from:.1}\" y=\"0\" width=\"{width:.1}\" height=\"{HEIGHT}\"/>");
+            let _ = write!(
+                into,
+                "<rect class=\"{class}\" x=\"{from:.1}\" y=\"0\" width=\"{width:.1}\" height=\"{HEIGHT}\"/>"
+            );
         }
         for tick in scale.ticks() {
             let y = HEIGHT * (1.0 - scale.place(tick).unwrap_or(0.0));
@@ -176,7 +179,7 @@ impl Plot<'_> {
             let width = right - left;
             let _ = write!(
                 into,
-                "<span class=band-name style=\"left:{left:.2}%;width:{width:.2}%\" title=\"{name}\"><b>{number}</b> {name}</span>"
+                "<span class=band-name style=\"left:{left:.2}%;width:{width:.2}%\" title=\"{name}\"><b>{number}</b><span> {name}</span></span>"
             );
         }
     }
@@ -192,7 +195,8 @@ impl Plot<'_> {
                 Some((index, HEIGHT * (1.0 - last)))
             })
             .collect();
-        ends.sort_by(|one, other| one.1.total_cmp(&other.1));
+        // Of equal ones the later line, which is drawn above, comes first.
+        ends.sort_by(|one, other| one.1.total_cmp(&other.1).then(other.0.cmp(&one.0)));
         for at in 1..ends.len() {
             ends[at].1 = ends[at].1.max(ends[at - 1].1 + LABEL);
         }
@@ -260,7 +264,10 @@ mod tests {
     }
 
     fn path(text: &str) -> Option<&str> {
-        text.split("d=\"").find(|part| part.starts_with('M') && !part.contains(&format!("H{WIDTH}\"")))?.split('"').next()
+        text.split("d=\"")
+            .find(|part| part.starts_with('M') && !part.contains(&format!("H{WIDTH}\"")))?
+            .split('"')
+            .next()
     }
 
     #[test]

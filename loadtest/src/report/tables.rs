@@ -11,6 +11,10 @@ use super::{
     model::{Delays, Phase, Report},
 };
 
+/// What a health check says of the moment: nothing that a repetition needs.
+const MOMENTARY: [&str; 8] =
+    ["connections", "message", "performance", "status", "success", "timestamp", "uptime", "uptimeHuman"];
+
 pub fn phases(report: &Report) -> String {
     if report.phases.is_empty() {
         return String::new();
@@ -21,7 +25,9 @@ pub fn phases(report: &Report) -> String {
     };
     let timers = of(&|phase| phase.delays.keys().cloned().collect());
     let counters = of(&|phase| phase.counts.iter().filter(|(_, n)| **n > 0).map(|(name, _)| name.clone()).collect());
-    let mut table = String::from("<div class=wide><table>\n<thead><tr><th rowspan=2><th rowspan=2 class=text>phase<th rowspan=2>from<th rowspan=2>took");
+    let mut table = String::from(
+        "<div class=wide><table>\n<thead><tr><th rowspan=2><th rowspan=2 class=text>phase<th rowspan=2>from<th rowspan=2>took",
+    );
     for name in &counters {
         let _ = write!(table, "<th rowspan=2>{}", escape(name));
     }
@@ -34,8 +40,10 @@ pub fn phases(report: &Report) -> String {
     }
     table.push_str("</tr></thead>\n<tbody>\n");
     for (index, phase) in report.phases.iter().enumerate() {
-        let (from, took) = (format::seconds(phase.from_s), format::seconds(phase.to_s - phase.from_s));
-        let _ = write!(table, "<tr><td>{}<th class=text scope=row>{}<td>{from}<td>{took}", index + 1, escape(&phase.name));
+        let tenths = |s: f64| format::seconds((s * 10.0).round() / 10.0);
+        let (from, took) = (tenths(phase.from_s), tenths(phase.to_s - phase.from_s));
+        let _ =
+            write!(table, "<tr><td>{}<th class=text scope=row>{}<td>{from}<td>{took}", index + 1, escape(&phase.name));
         for name in &counters {
             let _ = write!(table, "<td>{}", phase.counts.get(name).map_or("–".into(), |n| format::count(*n)));
         }
@@ -117,12 +125,18 @@ pub fn repeat(report: &Report) -> String {
         ("load test".to_owned(), format!("chinwag-loadtest {}", report.version)),
     ];
     for (index, server) in report.servers.iter().enumerate() {
-        diff::leaves(&format!("server {}", index + 1), server, &mut machine_facts);
+        let mut server = server.clone();
+        if let Some(facts) = server.as_object_mut() {
+            facts.retain(|name, _| !MOMENTARY.contains(&name.as_str()));
+        }
+        let name = if report.servers.len() > 1 { format!("server {}", index + 1) } else { "server".into() };
+        diff::leaves(&name, &server, &mut machine_facts);
     }
     let mut settings = Vec::new();
     diff::leaves("", &report.settings, &mut settings);
     let mut text = format!("<pre><code>chinwag-loadtest {}</code></pre>\n", escape(&command.join(" ")));
-    let _ = write!(text, "<div class=columns>\n<div><h3>Settings in effect</h3>\n{}</div>\n", pairs("facts", &settings));
+    let _ =
+        write!(text, "<div class=columns>\n<div><h3>Settings in effect</h3>\n{}</div>\n", pairs("facts", &settings));
     let _ = write!(text, "<div><h3>Machine and versions</h3>\n{}</div>\n</div>\n", pairs("facts", &machine_facts));
     text
 }

@@ -24,7 +24,10 @@ pub struct Threshold {
 /// What is held to the value.
 #[derive(Debug, Clone, PartialEq)]
 enum Of {
-    Delay { timer: String, stat: &'static str },
+    Delay {
+        timer: String,
+        stat: &'static str,
+    },
     Errors,
     Rate,
     Violations,
@@ -182,7 +185,8 @@ impl Threshold {
             (None, _) => self.value,
             (Some(wanted), Some(own)) if wanted.is_time() == own.is_time() => self.value * wanted.size() / own.size(),
             (Some(wanted), _) => {
-                let own = unit.filter(|unit| !unit.is_empty()).map_or("a plain number".to_owned(), |u| format!("in {u}"));
+                let own =
+                    unit.filter(|unit| !unit.is_empty()).map_or("a plain number".to_owned(), |u| format!("in {u}"));
                 return Err(format!("--fail-if '{}': {what} is {own}, which doesn't compare with {wanted}", self.text));
             }
         };
@@ -203,7 +207,8 @@ impl Threshold {
         match &self.of {
             Of::Delay { timer, stat } => {
                 let delays = report.delays.get(timer).filter(|delays| delays.count > 0);
-                let delays = delays.ok_or_else(|| lacks(format!("'{timer}' delays (it has {})", had(report.delays.keys()))))?;
+                let delays =
+                    delays.ok_or_else(|| lacks(format!("'{timer}' delays (it has {})", had(report.delays.keys()))))?;
                 Ok((format!("{stat} of '{timer}'"), of_stat(delays, stat), Some("ms")))
             }
             Of::Errors => Ok(("the number of errors".into(), report.errors.values().sum::<u64>() as f64, None)),
