@@ -133,7 +133,11 @@ impl NativePeer {
             Err(error) => Err(error),
             Ok(listening) => {
                 listening.resumed.iter().for_each(|resumed| self.state.resume(resumed));
-                self.state.begin(&listening.conversation);
+                if let Some(positions) = &mut self.state.positions
+                    && listening.conversation.role.is_none()
+                {
+                    positions.listen(head(&listening.conversation));
+                }
                 Ok(())
             }
         }
@@ -263,7 +267,7 @@ impl State {
     /// Begins the positions of a conversation at its head.
     fn begin(&mut self, info: &ConversationInfo) {
         if let Some(positions) = &mut self.positions {
-            positions.begin(positions::Place { conversation: info.id, epoch: info.epoch, seq: info.head });
+            positions.begin(head(info));
         }
     }
 
@@ -271,7 +275,7 @@ impl State {
     fn resume(&mut self, resumed: &Resumed) {
         match resumed.outcome {
             Outcome::Replayed => drop(self.resumed.insert(resumed.conversation)),
-            // A room that isn't listened to yet.
+            // Not the user's any more.
             Outcome::Gone => {}
             Outcome::Gap | Outcome::Reset => {
                 self.backlog.push_back(Heard::Gap);
@@ -317,6 +321,10 @@ impl State {
             (_, _, None) => Heard::Other,
         })
     }
+}
+
+fn head(info: &ConversationInfo) -> positions::Place {
+    positions::Place { conversation: info.id, epoch: info.epoch, seq: info.head }
 }
 
 fn reply(frame: &[u8]) -> anyhow::Result<Reply<'_>> {

@@ -3,7 +3,7 @@
 //! Events of a conversation come in order over one socket, so the last one heard says it, whatever stood between. A reply to a message of
 //! one's own may overtake events: it counts only when it is next.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use chinwag_schema::{
     ids::{ConversationId, Epoch, Seq},
@@ -22,7 +22,11 @@ pub struct Place {
 
 /// Positions of one user.
 #[derive(Debug, Clone, Default)]
-pub struct Positions(HashMap<ConversationId, Reached>);
+pub struct Positions {
+    reached: HashMap<ConversationId, Reached>,
+    /// Rooms that the user listens to without being a member: a hello would only say that something is missing there.
+    listened: HashSet<ConversationId>,
+}
 
 #[derive(Debug, Clone)]
 struct Reached {
@@ -44,7 +48,7 @@ impl Positions {
     fn at(&mut self, place: Place) -> &mut Reached {
         let start = Position { epoch: place.epoch, seq: place.seq };
         let reached =
-            self.0.entry(place.conversation).or_insert_with(|| Reached { position: start, own: BTreeSet::new() });
+            self.reached.entry(place.conversation).or_insert_with(|| Reached { position: start, own: BTreeSet::new() });
         if reached.position.epoch != place.epoch {
             *reached = Reached { position: start, own: BTreeSet::new() };
         }
@@ -54,6 +58,12 @@ impl Positions {
     /// Begins a conversation at its head; nothing happens if it is known.
     pub fn begin(&mut self, head: Place) {
         self.at(head);
+    }
+
+    /// Begins a room that is only listened to.
+    pub fn listen(&mut self, head: Place) {
+        self.listened.insert(head.conversation);
+        self.begin(head);
     }
 
     /// Notes an event that was heard, or the end of what was left out.
@@ -72,12 +82,13 @@ impl Positions {
 
     /// Returns the position in a conversation.
     pub fn of(&self, conversation: ConversationId) -> Option<Position> {
-        self.0.get(&conversation).map(|reached| reached.position)
+        self.reached.get(&conversation).map(|reached| reached.position)
     }
 
-    /// Returns positions as `hello` takes them, as many as it takes.
+    /// Returns the positions that a hello has replayed, as many as it takes: those of the user's own conversations.
     pub fn named(&self) -> BTreeMap<ConversationId, Position> {
-        self.0.iter().map(|(conversation, reached)| (*conversation, reached.position)).take(POSITIONS_MAX).collect()
+        let own = self.reached.iter().filter(|(conversation, _)| !self.listened.contains(conversation));
+        own.map(|(conversation, reached)| (*conversation, reached.position)).take(POSITIONS_MAX).collect()
     }
 }
 
@@ -117,6 +128,17 @@ mod tests {
         positions.heard(place(10));
         positions.heard(Place { epoch: Epoch(2), ..place(3) });
         assert_eq!(positions.of(HERE), Some(Position { epoch: Epoch(2), seq: Seq(3) }));
+    }
+
+    #[test]
+    fn a_hello_names_own_conversations_only() {
+        let room = ConversationId(5);
+        let mut positions = Positions::default();
+        positions.begin(place(10));
+        positions.listen(Place { conversation: room, ..place(3) });
+        positions.heard(Place { conversation: room, ..place(4) });
+        assert_eq!(positions.named().keys().collect::<Vec<_>>(), [&HERE]);
+        assert_eq!(positions.of(room).unwrap().seq, Seq(4));
     }
 
     #[test]
