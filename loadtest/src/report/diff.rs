@@ -212,7 +212,7 @@ fn counts(before: &Report, after: &Report) -> Vec<Line> {
         lines.push(line("delivered".into(), old, new));
         lines.push(line("delivered per second".into(), before.deliveries_per_s(), after.deliveries_per_s()));
     }
-    let violations = |report: &Report| Some(report.violations.len() as f64);
+    let violations = |report: &Report| Some(report.violation_count() as f64);
     lines.push(line("violations".into(), violations(before), violations(after)));
     for (kind, old, new) in pairs(&before.errors, &after.errors) {
         lines.push(line(format!("error: {kind}"), Some(number(old).unwrap_or(0.0)), Some(number(new).unwrap_or(0.0))));

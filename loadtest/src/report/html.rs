@@ -62,7 +62,7 @@ fn verdict(report: &Report) -> (&'static str, &'static str, String) {
         _ => "Nothing was lost, repeated or out of order.".to_owned(),
     };
     if !report.violations.is_empty() {
-        let count = format::count(report.violations.len() as u64);
+        let count = format::count(report.violation_count());
         ("bad", "failed", format!("{count} promises of the server were broken."))
     } else if report.partial.is_some() {
         ("warn", "incomplete", format!("The run ended before its end. {checked}"))

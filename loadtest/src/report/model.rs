@@ -65,6 +65,16 @@ impl Report {
         serde_json::from_value(value).with_context(|| format!("{} isn't a whole result", path.display()))
     }
 
+    /// Returns how many violations there were: the checker lists the first, and then says how many more it found.
+    pub fn violation_count(&self) -> u64 {
+        let more = self.violations.last().and_then(|last| {
+            let last = last.strip_prefix("… ").unwrap_or(last);
+            last.strip_prefix("and ")?.strip_suffix(" more")?.parse::<u64>().ok()
+        });
+        let listed = self.violations.len() as u64;
+        more.map_or(listed, |more| listed - 1 + more)
+    }
+
     /// Returns deliveries per second over the whole run; `None` if nothing was to be delivered.
     pub fn deliveries_per_s(&self) -> Option<f64> {
         let delivered = self.delays.get("delivered")?;
@@ -222,4 +232,19 @@ pub struct Second {
     pub resident_bytes: Option<u64>,
     /// Open connections of the run.
     pub open: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::report::sample;
+
+    #[test]
+    fn violations_that_arent_listed_count_too() {
+        let mut report = sample::report();
+        assert_eq!(report.violation_count(), 0);
+        report.violations = vec!["1 was lost".into(), "2 was lost".into()];
+        assert_eq!(report.violation_count(), 2);
+        report.violations.push("… and 40 more".into());
+        assert_eq!(report.violation_count(), 42);
+    }
 }

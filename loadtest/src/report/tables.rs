@@ -95,7 +95,7 @@ pub fn counts(report: &Report) -> String {
     all.push(("messages checked".into(), format::count(checked.messages)));
     all.push(("deliveries checked".into(), format::count(checked.deliveries)));
     all.push(("histories read afterwards".into(), format::count(checked.histories)));
-    all.push(("broken promises".into(), format::count(report.violations.len() as u64)));
+    all.push(("broken promises".into(), format::count(report.violation_count())));
     pairs("counts", &all)
 }
 

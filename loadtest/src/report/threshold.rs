@@ -213,7 +213,7 @@ impl Threshold {
             }
             Of::Errors => Ok(("the number of errors".into(), report.errors.values().sum::<u64>() as f64, None)),
             Of::Violations if report.checked == Default::default() => Err(lacks("messages that were checked".into())),
-            Of::Violations => Ok(("the number of violations".into(), report.violations.len() as f64, None)),
+            Of::Violations => Ok(("the number of violations".into(), report.violation_count() as f64, None)),
             Of::Rate => {
                 let rate = report.deliveries_per_s().ok_or_else(|| lacks("deliveries".into()))?;
                 Ok(("the rate of deliveries per second".into(), rate, None))
