@@ -31,7 +31,8 @@ pub fn check_accounts(common: &Common, sockets: usize, accounts: usize) -> anyho
     Ok(())
 }
 
-/// Does `connect` for each login (given its index, counted from `first`), `at_once` at a time; returns what it made, in order.
+/// Does `connect` for each login (given its index, counted from `first`), `at_once` at a time; returns what it made, in order. The
+/// progress bar shows how many there are, those before `first` included.
 pub async fn gather<T, F>(
     stage: &Stage,
     first: usize,
@@ -53,7 +54,7 @@ where
     let mut all = Vec::with_capacity(count);
     while let Some(done) = tasks.next().await {
         all.push(done?);
-        stage.progress(all.len() as u64);
+        stage.progress((first + all.len()) as u64);
         ensure!(!run.is_stopping(), "stopped after {} of {count} connections", all.len());
     }
     Ok(all)

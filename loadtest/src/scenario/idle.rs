@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
 use crate::{
-    peer::Protocol,
+    peer::{Login, Protocol},
     report::model::Figure,
     scenario::{
         crowd::{self, Idle},
@@ -22,9 +22,13 @@ const FIRST: usize = 1000;
 const CONNECTIONS_MAX: usize = 19_000;
 /// Accounts that sockets are spread over where there are no guests.
 const ACCOUNTS: usize = 500;
+/// Connecting at the same time: few, so that what connecting needs for a moment stays little beside what staying needs.
+const AT_ONCE: usize = 16;
 /// Memory is measured when it has changed by less than this in [`SETTLE`]: a server gives back what connecting needed only after a while.
-const SETTLED_BYTES: u64 = 128 * 1024;
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLED_BYTES: u64 = 256 * 1024;
+const SETTLE: Duration = Duration::from_secs(1);
+/// Users who come and go while it settles.
+const VISITORS: usize = 100;
 const SETTLE_MAX: Duration = Duration::from_secs(20);
 /// Largest deviation of the cost between two steps from the overall cost, percent, at most.
 const STRAIGHT_BAR: f64 = 20.0;
@@ -60,14 +64,14 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 async fn play(stage: &Stage, options: &Options) -> anyhow::Result<()> {
     let most = *options.connections.last().context("no step")?;
-    stage.check_sockets(most)?;
+    stage.check_sockets(most + VISITORS)?;
     let accounts = options.accounts.or((options.common.protocol == Protocol::Messenger).then_some(ACCOUNTS));
     let users = match accounts {
         Some(accounts) => {
-            crowd::check_accounts(&options.common, most, accounts)?;
+            crowd::check_accounts(&options.common, most + VISITORS, accounts)?;
             stage.users("idle", accounts).await?
         }
-        None => stage.guests("idle", most),
+        None => stage.guests("idle", most + VISITORS),
     };
     stage.aim(most as u64, "connections");
     let mut sockets: Vec<Idle> = Vec::with_capacity(most);
@@ -76,8 +80,8 @@ async fn play(stage: &Stage, options: &Options) -> anyhow::Result<()> {
         stage.phase(&format!("{count} connections"));
         let from = sockets.len();
         let logins = (from..count).map(|n| users[n % users.len()].clone()).collect();
-        sockets.extend(crowd::gather(stage, from, logins, crowd::AT_ONCE, Idle::connect).await?);
-        let bytes = settled(stage).await?;
+        sockets.extend(crowd::gather(stage, from, logins, AT_ONCE, Idle::connect).await?);
+        let bytes = settled(stage, &users, count).await?;
         let closed = sockets.iter().filter(|socket| socket.is_closed()).count();
         ensure!(closed == 0, "{closed} of {count} idle sockets were closed by the server");
         stage.say(format!("{count} connections: {} KiB resident", bytes / 1024));
@@ -94,11 +98,16 @@ async fn play(stage: &Stage, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the server's resident memory, bytes, when it doesn't change any more, or not any longer than [`SETTLE_MAX`].
-async fn settled(stage: &Stage) -> anyhow::Result<u64> {
+/// Returns the server's resident memory with `open` sockets, bytes, when it doesn't change any more, at the latest after [`SETTLE_MAX`].
+///
+/// A few more users come and go meanwhile: allocators give back what isn't needed any more only while they are used, and a server without
+/// anything to do would keep for ever what the last connections needed for a moment.
+async fn settled(stage: &Stage, users: &[Login], open: usize) -> anyhow::Result<u64> {
     let begun = Instant::now();
-    let mut last = stage.resident_bytes()?;
+    let mut last = 0;
     loop {
+        let visitors = users.iter().rev().take(VISITORS).cloned().collect();
+        drop(crowd::gather(stage, open, visitors, AT_ONCE, Idle::connect).await?);
         ensure!(stage.run.sleep(SETTLE).await, "stopped while the server's memory settled");
         let now = stage.resident_bytes()?;
         if now.abs_diff(last) < SETTLED_BYTES || begun.elapsed() > SETTLE_MAX {

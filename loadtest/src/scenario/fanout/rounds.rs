@@ -200,7 +200,7 @@ impl Room {
         let place = peer.make_place(&name).await?;
         let to = To::Place(place.clone());
         let id = run.ledger.place(to.clone(), login, peer.hears_itself());
-        stage.aim(receivers as u64, "connections");
+        stage.aim(receivers as u64 + 1, "connections");
         let join = |run: Arc<Run>, index, login| {
             let place = place.clone();
             async move {
