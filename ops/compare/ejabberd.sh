@@ -31,6 +31,8 @@ loglevel: error
 auth_method: anonymous
 anonymous_protocol: login_anon
 allow_multiple_connections: true
+# A machine that is busy with thousands of others at once may need longer than the usual 30 s.
+negotiation_timeout: 300
 listen:
   - port: $port
     ip: 127.0.0.1

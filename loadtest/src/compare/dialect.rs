@@ -39,7 +39,7 @@ pub trait Dialect: Send + Sync {
     fn to_user(&self, user: &str, text: &str) -> String;
 
     /// Returns the answer that a frame demands of a live client.
-    fn answer(&self, frame: &str) -> Option<&'static str> {
+    fn answer(&self, _frame: &str) -> Option<&'static str> {
         None
     }
 

@@ -1,7 +1,7 @@
 //! Starting and stopping the servers that are compared; each runs alone, afresh, on loopback.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
@@ -67,46 +67,43 @@ fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// A running server.
+/// A running server; it ends with this.
 pub struct Running {
     kind: Kind,
     /// Of the WebSocket, `host:port`.
     address: String,
     process: Process,
-    // Dropped last: what it is stops then.
-    server: Either,
-}
-
-enum Either {
-    Ours(Box<Server>),
-    Theirs(Theirs),
+    /// If it is ours.
+    ours: Option<Server>,
+    /// If it is another's.
+    _theirs: Option<Theirs>,
 }
 
 impl Running {
     /// Starts a server. Ours keeps its data in `directory`, so that its users needn't register again. Blocking.
     pub fn start(kind: Kind, programs: &Programs, directory: &Path) -> anyhow::Result<Self> {
-        let (pid, address, server) = match kind {
+        let theirs = match kind {
             Kind::Limit => bail!("the bare server is started with its clients"),
-            Kind::Ours => {
-                let mut arguments = vec!["--unlimited", "--guests", "on"];
-                arguments.extend(programs.arguments.iter().map(String::as_str));
-                let server = Server::start_program(programs.chinwag.as_deref(), directory, &arguments)?;
-                let pid = server.node.pid.context("the server doesn't tell its process id")?;
-                (pid, server.http.clone(), Either::Ours(Box::new(server)))
-            }
+            Kind::Ours => return Self::start_ours(programs, directory),
             Kind::Ws => Theirs::relay(&programs.compare.join("ws-relay.mjs"))?,
             Kind::SocketIo => Theirs::relay(&programs.compare.join("socketio-relay.mjs"))?,
             Kind::Ejabberd => Theirs::ejabberd(&programs.compare.join("ejabberd.sh"))?,
         };
-        Ok(Self { kind, address, process: Process::watch(pid)?, server })
+        let process = Process::watch(theirs.process.id())?;
+        Ok(Self { kind, address: theirs.address.clone(), process, ours: None, _theirs: Some(theirs) })
+    }
+
+    fn start_ours(programs: &Programs, directory: &Path) -> anyhow::Result<Self> {
+        let mut arguments = vec!["--unlimited", "--guests", "on"];
+        arguments.extend(programs.arguments.iter().map(String::as_str));
+        let server = Server::start_program(programs.chinwag.as_deref(), directory, &arguments)?;
+        let process = Process::watch(server.node.pid.context("the server doesn't tell its process id")?)?;
+        Ok(Self { kind: Kind::Ours, address: server.http.clone(), process, ours: Some(server), _theirs: None })
     }
 
     /// Returns our server; `None` if it is another's.
     pub fn ours(&self) -> Option<&Server> {
-        match &self.server {
-            Either::Ours(server) => Some(server),
-            Either::Theirs(_) => None,
-        }
+        self.ours.as_ref()
     }
 
     /// Returns the nodes of a run against it: none, if it is another's.
@@ -137,6 +134,8 @@ impl Running {
 /// Another's process. It ends with its standard input.
 struct Theirs {
     process: Child,
+    /// Of its WebSocket, `127.0.0.1:PORT`.
+    address: String,
     /// Of ejabberd: configuration, database, log.
     _directory: Option<tempfile::TempDir>,
 }
@@ -146,22 +145,24 @@ impl Theirs {
         // Ctrl-C at a terminal goes to the whole group: it is for this program, which then ends the server itself.
         let process = command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let name = command.get_program().to_string_lossy();
-        Ok(Self { process: process.with_context(|| format!("can't start {name}"))?, _directory: directory })
+        let process = process.with_context(|| format!("can't start {name}"))?;
+        Ok(Self { process, address: String::new(), _directory: directory })
     }
 
     /// Starts a relay, which tells its port.
-    fn relay(script: &Path) -> anyhow::Result<(u32, String, Either)> {
+    fn relay(script: &Path) -> anyhow::Result<Self> {
         let mut command = Command::new("node");
         let mut relay = Self::spawn(command.arg(script).env("NODE_ENV", "production"), None)?;
         let stdout = relay.process.stdout.take().context("no pipe")?;
         let mut port = String::new();
         BufReader::new(stdout).read_line(&mut port)?;
         let port: u16 = port.trim().parse().with_context(|| format!("{} ended at once", script.display()))?;
-        Ok((relay.process.id(), format!("127.0.0.1:{port}"), Either::Theirs(relay)))
+        relay.address = format!("127.0.0.1:{port}");
+        Ok(relay)
     }
 
     /// Starts ejabberd, which is told a port, and waits until it listens.
-    fn ejabberd(script: &Path) -> anyhow::Result<(u32, String, Either)> {
+    fn ejabberd(script: &Path) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut command = Command::new(script);
@@ -170,8 +171,9 @@ impl Theirs {
         command.arg(directory.path()).arg(port.to_string()).stderr(log);
         let path = directory.path().join("output");
         let mut server = Self::spawn(&mut command, Some(directory))?;
-        let (address, begun) = (format!("127.0.0.1:{port}"), Instant::now());
-        while TcpStream::connect(&address).is_err() {
+        server.address = format!("127.0.0.1:{port}");
+        let begun = Instant::now();
+        while !answers(&server.address) {
             let said = || std::fs::read_to_string(&path).unwrap_or_default();
             if let Some(status) = server.process.try_wait()? {
                 bail!("ejabberd ended at once ({status}): {}", said().trim());
@@ -179,8 +181,19 @@ impl Theirs {
             ensure!(begun.elapsed() < START_TIMEOUT, "ejabberd didn't start in {START_TIMEOUT:?}: {}", said().trim());
             std::thread::sleep(Duration::from_millis(50));
         }
-        Ok((server.process.id(), address, Either::Theirs(server)))
+        Ok(server)
     }
+}
+
+/// Says whether a server answers HTTP: ejabberd listens before it does.
+fn answers(address: &str) -> bool {
+    let ask = || -> std::io::Result<usize> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        stream.read(&mut [0])
+    };
+    matches!(ask(), Ok(1))
 }
 
 impl Drop for Theirs {
