@@ -114,6 +114,11 @@ pub mod storage {
     use super::Duration;
     /// Events of one grouped append.
     pub const GROUP_MAX_EVENTS: usize = 512;
+    /// While many conversations write little each, a group gathers for this long after the write before it: a row alone costs five
+    /// times the CPU of one in a group of ten, and an fsync takes about as long anyway.
+    pub const LINGER: Duration = Duration::from_millis(2);
+    /// Events that wait for no more company: beyond it a row gets hardly cheaper.
+    pub const LINGER_MAX_EVENTS: usize = 32;
     /// Appends (conversations) waiting at the storage actor.
     pub const APPENDS_WAITING_MAX: usize = 8192;
     /// Reads in flight at one storage actor.

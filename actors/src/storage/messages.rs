@@ -5,7 +5,10 @@ use std::{collections::VecDeque, future::Future, sync::Arc, time::Instant};
 use chinwag_schema::limits::storage::{APPENDS_WAITING_MAX, DEADLINE, GROUP_MAX_EVENTS, READS_IN_FLIGHT_MAX};
 use serde_json::{Value, json};
 
-use super::call::{self, Call};
+use super::{
+    call::{self, Call},
+    pace::Pace,
+};
 use crate::{
     breaker::{Breaker, BreakerGauge, Side},
     conversation::messages::ConversationMessage,
@@ -31,6 +34,8 @@ pub enum MessageMessage {
         since: Instant,
         events: usize,
     },
+    /// What gathers has waited long enough.
+    Lingered,
     Ran {
         name: &'static str,
         since: Instant,
@@ -38,7 +43,7 @@ pub enum MessageMessage {
     },
 }
 
-message_kinds!(MessageMessage { Append, Call, Written, Ran });
+message_kinds!(MessageMessage { Append, Call, Written, Lingered, Ran });
 
 /// The handle to message storage. Cheap to clone.
 #[derive(Clone)]
@@ -116,6 +121,11 @@ impl MessageKeep {
 /// what waits; owners notice by their own deadline and read back.
 pub struct MessageStorage {
     appends: VecDeque<(Append, Completion<ConversationMessage>)>,
+    /// Events in them.
+    events_waiting: usize,
+    pace: Pace,
+    /// A `Lingered` is on its way.
+    lingering: bool,
     /// Whom to tell of the write in flight.
     writing: Option<Vec<Completion<ConversationMessage>>>,
     reads: VecDeque<Call<dyn MessageStore>>,
@@ -129,8 +139,16 @@ impl Behaviour for MessageStorage {
     const MAILBOX: usize = 16_384;
     const ESSENTIAL: bool = true;
 
-    fn new(_cx: &mut Cx<'_, Self>) -> Self {
-        Self { appends: VecDeque::new(), writing: None, reads: VecDeque::new(), reads_in_flight: 0 }
+    fn new(cx: &mut Cx<'_, Self>) -> Self {
+        Self {
+            appends: VecDeque::new(),
+            events_waiting: 0,
+            pace: Pace::new(cx.now()),
+            lingering: false,
+            writing: None,
+            reads: VecDeque::new(),
+            reads_in_flight: 0,
+        }
     }
 
     fn handle(&mut self, message: MessageMessage, cx: &mut Cx<'_, Self>) {
@@ -138,6 +156,8 @@ impl Behaviour for MessageStorage {
         match message {
             MessageMessage::Append { append, done } => {
                 if self.appends.len() < APPENDS_WAITING_MAX && cx.keep.writes.admits(now) {
+                    self.pace.came(append.conversation, now);
+                    self.events_waiting += append.events.len();
                     self.appends.push_back((append, done));
                 } else {
                     refuse(done);
@@ -151,6 +171,8 @@ impl Behaviour for MessageStorage {
             MessageMessage::Written { results, since, events } => {
                 self.written(results, since, events, cx);
             }
+            // `turn_ended` writes.
+            MessageMessage::Lingered => self.lingering = false,
             MessageMessage::Ran { name, since, healthy } => {
                 self.reads_in_flight -= 1;
                 cx.keep.metrics.call(name, since.elapsed(), healthy);
@@ -175,8 +197,14 @@ impl Behaviour for MessageStorage {
 
     fn turn_ended(&mut self, cx: &mut Cx<'_, Self>) {
         // Not in `handle`: what came in the same turn goes into one group.
-        if self.writing.is_none() && !self.appends.is_empty() {
+        if self.writing.is_some() || self.appends.is_empty() {
+            return;
+        }
+        let wait = self.pace.wait(self.events_waiting, cx.now());
+        if wait.is_zero() {
             self.write(cx);
+        } else if !std::mem::replace(&mut self.lingering, true) {
+            cx.after(wait, MessageMessage::Lingered);
         }
     }
 
@@ -199,6 +227,7 @@ impl MessageStorage {
                 break;
             }
             events += append.events.len();
+            self.events_waiting -= append.events.len();
             if let Some((append, done)) = self.appends.pop_front() {
                 groups.push(append);
                 dones.push(done);
@@ -220,6 +249,7 @@ impl MessageStorage {
     fn give_up_waiting(&mut self, side: Side) {
         self.reads.retain(|call| call::side_of(call.name) != side);
         if side == Side::Writes {
+            self.events_waiting = 0;
             self.appends.drain(..).for_each(|(_, done)| refuse(done));
         }
     }
@@ -233,6 +263,7 @@ impl MessageStorage {
     ) {
         let dones = self.writing.take().unwrap_or_default();
         let now = cx.now();
+        self.pace.wrote(now);
         cx.keep.metrics.append(events, since.elapsed(), results.is_ok());
         match results {
             Ok(results) => {

@@ -4,3 +4,4 @@
 pub mod accounts;
 pub mod call;
 pub mod messages;
+mod pace;
