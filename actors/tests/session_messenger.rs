@@ -347,6 +347,29 @@ fn groups_are_created_joined_written_read_and_left() {
 }
 
 #[test]
+fn what_is_said_right_behind_a_join_or_a_leave_comes_after_it() {
+    run(|| async {
+        let engine = Engine::start().await;
+        let (ann, bob) = two(&engine).await;
+        let (one, other) = (engine.messenger(&ann), engine.messenger(&bob));
+        let id = one.ask(json!({"type": "CREATE_GROUP_CHAT", "groupName": "g", "by": "ann"})).await["groupId"].clone();
+        one.send(&json!({"type": "JOIN_GROUP", "groupId": id, "username": "ann"}));
+        one.expect("SUCCESS").await;
+        // Without waiting for answers.
+        other.send(&json!({"type": "JOIN_GROUP", "groupId": id, "username": "bob"}));
+        other.send(&json!({"type": "GROUP_CHAT", "from": "bob", "to": id, "content": "here I am"}));
+        other.send(&json!({"type": "LEAVE_GROUP", "groupId": id, "username": "bob"}));
+        other.send(&json!({"type": "GROUP_CHAT", "from": "bob", "to": id, "content": "gone"}));
+        other.expect_frame(msg("SUCCESS", "User bob has joined the group.")).await;
+        other.expect_frame(msg("SUCCESS", "User bob has left the group.")).await;
+        other.expect_frame(msg("ERROR", &format!("You are not a member of group {}.", id.as_str().unwrap()))).await;
+        one.expect("GROUP_MEMBER_JOINED").await;
+        assert_eq!(one.expect("GROUP_CHAT").await["content"], "here I am");
+        one.expect("GROUP_MEMBER_LEFT").await;
+    });
+}
+
+#[test]
 fn a_public_room_is_joined_written_and_read_as_a_group() {
     run(|| async {
         let engine = Engine::start().await;

@@ -49,11 +49,13 @@ pub(super) fn join(id: ConversationId, io: &mut Io<'_, '_>) {
             Ok(Some(_)) => Role::Member,
         };
         let reply = io.reply_to(Tag::Messenger(MessengerTag::Join(Group { id, name: caller.name.clone() })));
+        // A client needn't wait for the answer: what it says next is said by a member.
+        io.hold_inbound();
         io.tell(id, ConversationMessage::Join { from: caller, role, reply });
     });
 }
 
-pub(super) fn leave(id: ConversationId, io: &Io<'_, '_>) {
+pub(super) fn leave(id: ConversationId, io: &mut Io<'_, '_>) {
     if let Some(stranger) = not_a_group(id) {
         return fail(stranger, io);
     }
@@ -62,6 +64,7 @@ pub(super) fn leave(id: ConversationId, io: &Io<'_, '_>) {
     }
     let caller = io.caller();
     let reply = io.reply_to(Tag::Messenger(MessengerTag::Leave(Group { id, name: caller.name.clone() })));
+    io.hold_inbound();
     io.tell(id, ConversationMessage::Leave { from: caller, reply });
 }
 

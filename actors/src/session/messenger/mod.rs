@@ -85,9 +85,9 @@ impl DialectSession for MessengerSession {
             MessengerTag::ChatHistory { first, .. } | MessengerTag::GroupHistory { first, .. } => {
                 self.history_read(first, &answer, io);
             }
-            MessengerTag::HistoryRead => io.resume_inbound(),
+            MessengerTag::HistoryRead | MessengerTag::Join(_) | MessengerTag::Leave(_) => io.resume_inbound(),
             MessengerTag::Acknowledge => self.acknowledged(&answer, io),
-            MessengerTag::Post | MessengerTag::GroupPost(_) | MessengerTag::Join(_) | MessengerTag::Leave(_) => {}
+            MessengerTag::Post | MessengerTag::GroupPost(_) => {}
         }
     }
 

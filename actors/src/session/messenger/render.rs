@@ -53,7 +53,8 @@ impl MessengerTag {
     /// Says whether the session itself waits for the answer.
     pub fn awaited(&self) -> bool {
         match self {
-            Self::Post | Self::GroupPost(_) | Self::Join(_) | Self::Leave(_) => false,
+            Self::Post | Self::GroupPost(_) => false,
+            Self::Join(_) | Self::Leave(_) => true,
             Self::ChatHistory { .. } | Self::GroupHistory { .. } | Self::HistoryRead | Self::Acknowledge => true,
         }
     }
