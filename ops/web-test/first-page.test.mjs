@@ -212,9 +212,8 @@ step("what is written while the server is dead arrives once, in order", async ()
   await ann.message("It went quiet").locator(".stage.sending").waitFor();
   await ann.screenshot("reconnecting-light");
   await server.start();
-  await ann.page.locator("#status button").click();
-  await bob.page.locator("#status button").click().catch(() => {});
-  await Promise.all([ann.online(40_000), bob.online(40_000)]);
+  for (const visitor of [ann, bob]) await visitor.hurry();
+  await Promise.all([ann.online(), bob.online()]);
   await bob.sees("It went quiet");
   await ann.message("It went quiet").locator(".stage:not(.sending)").waitFor();
   assert.equal(await ann.page.evaluate(() => Object.keys(localStorage).filter((key) => key.startsWith("chinwag.outbox.")).length), 0);
@@ -232,8 +231,8 @@ step("a kill at the moment of sending, five times, neither loses nor repeats", a
     await sleep((round - 1) * 3);
     await server.kill();
     await server.start();
-    for (const visitor of everybody) await visitor.page.locator("#status button").click({ timeout: 1500 }).catch(() => {});
-    await Promise.all(everybody.map((visitor) => visitor.online(40_000)));
+    for (const visitor of everybody) await visitor.hurry();
+    await Promise.all(everybody.map((visitor) => visitor.online()));
     await bob.sees(`Round ${round}`);
   }
   for (const visitor of [ann, guest]) await visitor.page.waitForFunction(() => document.querySelectorAll(".stage.sending").length === 0);
@@ -261,7 +260,7 @@ step("a tab closed with an unsent message sends it when it is opened again", asy
   await ann.page.goto("about:blank");
   await server.start();
   await ann.page.goto(server.url);
-  await bob.online(40_000);
+  await bob.online();
   await bob.sees("From a closed tab");
   await ann.online();
   await sleep(500);
@@ -286,7 +285,7 @@ step("a drained server is left and found again", async () => {
   await ann.open("bob");
   await server.drain();
   await server.start();
-  await Promise.all([ann.online(40_000), bob.online(40_000)]);
+  await Promise.all([ann.online(), bob.online()]);
   await ann.say("Back after the drain");
   await bob.sees("Back after the drain");
 });

@@ -15,7 +15,10 @@ const WEB = process.env.WEB_DIR;
 const SCREENSHOTS = process.env.SCREENSHOTS ?? join(ROOT, "target/screenshots");
 /** Settings of whoever runs the tests are none of the server's. */
 const ENVIRONMENT = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith("CHINWAG_")));
-const READY_MS = 20_000;
+/** Whatever is awaited comes within this time, also on a busy machine. */
+const PATIENCE_MS = 60_000;
+/** What the program says by its exit when its address is taken. */
+const ADDRESS_TAKEN = 4;
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
   "--disable-component-update", "--disable-sync"];
 const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml" };
@@ -38,13 +41,22 @@ export class Server {
     const ports = join(this.data, "ports.json");
     rmSync(ports, { force: true });
     const off = ["--messenger", "off", "--presence", "off", "--ops", "127.0.0.1:0", "--unlimited"];
-    this.process = spawn(BIN, ["serve", "--data", this.data, "--http", this.address, ...off], { cwd: this.data, env: { ...ENVIRONMENT, CHINWAG_DRAIN_WINDOW: "2s", ...this.settings } });
-    for (const stream of [this.process.stdout, this.process.stderr]) stream.on("data", (text) => (this.log += text));
-    this.exited = new Promise((resolve) => this.process.once("exit", resolve));
-    let gone = false;
-    void this.exited.then(() => (gone = true));
-    for (const until = Date.now() + READY_MS; ; await sleep(20)) {
-      if (gone || Date.now() > until) throw new Error(`the server doesn't start:\n${this.log}`);
+    const args = ["serve", "--data", this.data, "--http", this.address, ...off];
+    const env = { ...ENVIRONMENT, CHINWAG_DRAIN_WINDOW: "2s", ...this.settings };
+    let gone;
+    const run = () => {
+      gone = undefined;
+      this.process = spawn(BIN, args, { cwd: this.data, env });
+      for (const stream of [this.process.stdout, this.process.stderr]) stream.on("data", (text) => (this.log += text));
+      this.exited = new Promise((resolve) => this.process.once("exit", resolve));
+      void this.exited.then((code) => (gone = code ?? "killed"));
+    };
+    run();
+    for (const until = Date.now() + PATIENCE_MS; ; await sleep(20)) {
+      const failed = gone !== undefined && gone !== ADDRESS_TAKEN;
+      if (failed || Date.now() > until) throw new Error(`the server doesn't start:\n${this.log}`);
+      // A connection may have the port of the one before, for a moment: it is of those that the kernel gives to anyone.
+      if (gone === ADDRESS_TAKEN) run();
       try {
         this.address = JSON.parse(readFileSync(ports, "utf8")).http[0];
         await fetch(`${this.url}/health`);
@@ -91,7 +103,7 @@ export class Visitor {
     visitor.context = await browser.newContext({ viewport: { width: 1180, height: 760 }, locale: "en-GB", ...options });
     if (WEB) await visitor.context.route((url) => url.pathname === "/" || url.pathname.startsWith("/web/"), fromFolder);
     visitor.page = await visitor.context.newPage();
-    visitor.page.setDefaultTimeout(10_000);
+    visitor.page.setDefaultTimeout(PATIENCE_MS);
     visitor.page.on("pageerror", (error) => visitor.defects.push(String(error.stack)));
     visitor.page.on("console", (message) => {
       // That a server that was killed can't be reached is no defect of the page, and neither is a refusal it shows.
@@ -117,9 +129,14 @@ export class Visitor {
     await this.online();
   }
 
-  async online(timeout = 20_000) {
-    await this.page.locator('body[data-connection="online"]').waitFor({ timeout });
+  async online() {
+    await this.page.locator('body[data-connection="online"]').waitFor();
     await this.page.locator("#app").waitFor();
+  }
+
+  /** Clicks on reconnecting now, if there is still something to hurry. */
+  async hurry() {
+    await this.page.locator("#status button").click({ timeout: 1500 }).catch(() => {});
   }
 
   /** Fills one form of the dialog for new conversations. */
