@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -66,6 +66,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
             tasks.push(tokio::spawn(post(client, n, to, log.clone())));
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(200..900))).await;
+        enough(&log, options.clients * round as usize).await?;
         let data = server.data().to_owned();
         server.kill()?;
         for task in tasks {
@@ -76,12 +77,26 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         let sent = log.lock().map_err(|_| anyhow::anyhow!("a client panicked"))?.clone();
         let acknowledged = sent.iter().filter(|sent| sent.acknowledged.is_some()).count();
         unknown = sent.len() - acknowledged;
-        ensure!(acknowledged > options.clients * round as usize, "too few messages were acknowledged to show anything");
         check(&server, &tokens, &sent).await.with_context(|| format!("round {round}, seed {seed}"))?;
         println!("  round {round:2}: {acknowledged} acknowledged in all, restart took {:?}", server.started_in);
     }
     println!("  nothing lost, repeated or out of order; {unknown} outcomes unknown; slowest restart {slowest_start:?}");
     Ok(())
+}
+
+/// Waits until more than so many messages in all were acknowledged: a slow disk needs longer for them.
+async fn enough(log: &Log, least: usize) -> anyhow::Result<()> {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let sent = log.lock().map_err(|_| anyhow::anyhow!("a client panicked"))?;
+        let acknowledged = sent.iter().filter(|sent| sent.acknowledged.is_some()).count();
+        drop(sent);
+        if acknowledged > least {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "too few messages were acknowledged to show anything");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Sends until the server is gone; logs every message before it is sent, and its acknowledgement.
