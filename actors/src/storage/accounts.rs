@@ -10,7 +10,7 @@ use std::{
 use chinwag_schema::{
     ids::{ConversationId, UserId},
     limits::storage::{CURSOR_FLUSH, CURSORS_WAITING_MAX, READS_IN_FLIGHT_MAX},
-    model::{Cursor, Mark, Membership},
+    model::{Cursor, Mark, Membership, User},
 };
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
@@ -116,6 +116,27 @@ impl Accounts {
             membership.cursor = self.freshest(membership.conversation.id, user, membership.cursor);
         }
         Ok(page)
+    }
+
+    /// Reads a page of a user's memberships, and the accounts of the user and of the others of its one-to-one chats; both in one call,
+    /// because every user who connects needs them.
+    pub async fn memberships_and_users(
+        &self,
+        user: UserId,
+        after: ConversationId,
+        limit: usize,
+    ) -> StoreResult<(Vec<Membership>, Vec<User>)> {
+        let read = self.call("memberships", move |store| async move {
+            let page = store.memberships(user, after, limit).await?;
+            let others = page.iter().filter_map(|member| Some(member.conversation.other(user)?.user));
+            let users = store.users(&others.chain([user]).collect::<Vec<_>>()).await?;
+            Ok((page, users))
+        });
+        let (mut page, users) = read.await?;
+        for membership in &mut page {
+            membership.cursor = self.freshest(membership.conversation.id, user, membership.cursor);
+        }
+        Ok((page, users))
     }
 
     /// Reads a member's cursor as of now.

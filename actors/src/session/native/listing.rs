@@ -47,10 +47,10 @@ pub(super) struct Wanted {
 /// Reads a page. Memberships first and heads last: the caller's cork is in place, so that whatever comes after a head comes after the list.
 pub(super) async fn list(node: Arc<Node>, wanted: Wanted) -> StoreResult<Listed> {
     let Wanted { slot, session, user, account, after, limit, also } = wanted;
-    let mut members: Vec<Membership> = Vec::new();
-    if account {
-        members = node.accounts.memberships(user, after, limit + 1).await?;
-    }
+    let (mut members, users) = match account {
+        true => node.accounts.memberships_and_users(user, after, limit + 1).await?,
+        false => Default::default(),
+    };
     let more = members.len() > limit;
     members.truncate(limit);
     let next = members.last().map(|last| last.conversation.id).filter(|_| more);
@@ -59,11 +59,11 @@ pub(super) async fn list(node: Arc<Node>, wanted: Wanted) -> StoreResult<Listed>
     // A socket that closed meanwhile was forgotten already, and isn't again. The session lives on this thread: it can't close in between.
     if !others.is_empty() && !session.is_closed() {
         // Before asking who is online, so that no change falls between. Full: presence is shed first.
-        let _ = node.presence.tell(PresenceMessage::Watch { slot, users: others.clone() });
+        let _ = node.presence.tell(PresenceMessage::Watch { slot, users: others });
     }
-    let described = others.into_iter().chain(account.then_some(user)).collect();
-    let mut others = people::describe(node.clone(), described).await?;
-    let display_name = others.remove(&user).and_then(|own| own.display_name);
+    let (own, others): (Vec<_>, Vec<_>) = users.iter().map(UserInfo::of).partition(|known| known.id == user);
+    let display_name = own.into_iter().find_map(|own| own.display_name);
+    let others = people::with_presence(&node, others).await.into_iter().map(|user| (user.id, user)).collect();
 
     let ids: Vec<_> = members.iter().map(|member| member.conversation.id).collect();
     let (heads, own) = heads_and_own(&node, user, ids, also.clone()).await?;

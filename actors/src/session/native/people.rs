@@ -35,7 +35,7 @@ async fn statuses(node: &Node, users: Vec<UserId>) -> Option<Vec<Status>> {
 }
 
 /// Adds who is online to accounts.
-async fn with_presence(node: &Node, mut users: Vec<UserInfo>) -> Vec<UserInfo> {
+pub(super) async fn with_presence(node: &Node, mut users: Vec<UserInfo>) -> Vec<UserInfo> {
     if let Some(statuses) = statuses(node, users.iter().map(|user| user.id).collect()).await {
         for (user, status) in users.iter_mut().zip(statuses) {
             user.online = Some(status.online);

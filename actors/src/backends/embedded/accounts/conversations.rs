@@ -7,7 +7,7 @@ use chinwag_schema::{
 };
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
-    SqliteConnection,
+    SqliteConnection, dsl::sql, expression::SqlLiteral, sql_types::Bool,
 };
 
 use super::{super::sql::fault, members};
@@ -87,10 +87,15 @@ pub(super) fn open_direct(conn: &mut SqliteConnection, mut new: Conversation) ->
     Ok((new, true))
 }
 
+/// Restricts to a kind, written into the statement: the indexes of one kind serve only those whose kind is known when they are planned.
+fn of_kind(kind: ConversationKind) -> SqlLiteral<Bool> {
+    sql(&format!("conversations.kind = {}", kind as i16))
+}
+
 pub(super) fn direct_between(conn: &mut SqliteConnection, a: UserId, b: UserId) -> StoreResult<Option<Conversation>> {
     found(
         conversations::table
-            .filter(conversations::kind.eq(ConversationKind::Direct as i16))
+            .filter(of_kind(ConversationKind::Direct))
             .filter(conversations::user_lo.eq(a.min(b).0))
             .filter(conversations::user_hi.eq(a.max(b).0))
             .select(ConversationRow::as_select())
@@ -105,7 +110,7 @@ pub(super) fn by_id(conn: &mut SqliteConnection, id: ConversationId) -> StoreRes
 pub(super) fn room_by_name(conn: &mut SqliteConnection, name: &str) -> StoreResult<Option<Conversation>> {
     found(
         conversations::table
-            .filter(conversations::kind.eq(ConversationKind::Room as i16))
+            .filter(of_kind(ConversationKind::Room))
             .filter(conversations::name.eq(name))
             .select(ConversationRow::as_select())
             .get_result(conn),
@@ -118,7 +123,7 @@ pub(super) fn list_rooms(
     limit: usize,
 ) -> StoreResult<Vec<Conversation>> {
     let rows: Vec<ConversationRow> = conversations::table
-        .filter(conversations::kind.eq(ConversationKind::Room as i16))
+        .filter(of_kind(ConversationKind::Room))
         .filter(conversations::id.gt(after.0))
         .order(conversations::id.asc())
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
