@@ -28,7 +28,7 @@ use crate::{
     runtime::{Behaviour, Cx, Kind, Mailbox},
     session::{
         SessionMessage, Tag,
-        outbox::{Outbox, Pushed},
+        outbox::{Outbox, Pushed, wakes},
         render,
     },
 };
@@ -282,6 +282,7 @@ impl Behaviour for Relay {
     const ESSENTIAL: bool = true;
 
     fn new(_cx: &mut Cx<'_, Self>) -> Self {
+        wakes::start();
         Self
     }
 

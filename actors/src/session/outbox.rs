@@ -5,12 +5,15 @@
 //! events become one gap, and only then the socket is closed. Knows nothing of sockets, of tasks beyond one waker, or of what
 //! the frames say.
 //!
+//! A push wakes the socket's task when its turn among the sockets of the thread has come (`wakes`).
+//!
 //! Lives on one thread and is shared by `Rc`. An empty one owns no memory besides itself.
 
 mod ladder;
 mod queue;
 #[cfg(test)]
 mod tests;
+pub(crate) mod wakes;
 
 use std::{
     cell::{Cell, RefCell},
@@ -87,7 +90,10 @@ enum Phase {
 /// The frames that wait for one socket.
 pub struct Outbox {
     queue: RefCell<Queue>,
+    /// None while the task runs, is woken, or waits to be.
     waker: Cell<Option<Waker>>,
+    /// Where it waits to be woken.
+    place: Cell<wakes::Place>,
     stats: Rc<OutboxStats>,
     max_bytes: u32,
     max_frames: u32,
@@ -107,6 +113,7 @@ impl Outbox {
         Self {
             queue: RefCell::default(),
             waker: Cell::default(),
+            place: Cell::default(),
             stats,
             max_bytes: u32::try_from(max_bytes).unwrap_or(u32::MAX),
             max_frames: u32::try_from(max_frames).unwrap_or(u32::MAX),
@@ -195,13 +202,13 @@ impl Outbox {
 
     /// Remembers the task to wake.
     pub fn register(&self, cx: &Context<'_>) {
-        let waker = self.waker.take().filter(|waker| waker.will_wake(cx.waker()));
+        let waker = self.take_waker().filter(|waker| waker.will_wake(cx.waker()));
         self.waker.set(Some(waker.unwrap_or_else(|| cx.waker().clone())));
     }
 
-    /// Takes the remembered task back: while the task itself runs, its own pushes needn't wake it.
+    /// Takes the remembered task back, also from where it waits to be woken: while the task itself runs, its own pushes needn't wake it.
     pub fn take_waker(&self) -> Option<Waker> {
-        self.waker.take()
+        self.waker.take().or_else(|| wakes::take_back(self.place.get()))
     }
 
     /// Remembers the task again after [`Self::take_waker`], without a clone when it is still the same.
@@ -210,10 +217,10 @@ impl Outbox {
         self.register(cx);
     }
 
-    /// Wakes the remembered task, if any.
+    /// Wakes the remembered task, if any, when its turn among the sockets of this thread has come.
     pub fn wake(&self) {
         if let Some(waker) = self.waker.take() {
-            waker.wake();
+            self.place.set(wakes::wake(waker, self.place.get()));
         }
     }
 
@@ -372,5 +379,6 @@ impl Drop for Outbox {
     fn drop(&mut self) {
         self.queue.get_mut().head_written = 0;
         self.clear();
+        drop(self.take_waker());
     }
 }
