@@ -65,6 +65,9 @@ def check_flags() -> None:
     known = set(re.findall(r"^        (\w+): (?:One|Many|Switch)", read("server/src/config/settings.rs"), re.MULTILINE))
     known = {"--" + name.replace("_", "-") for name in known}
     known |= {"--" + name.replace("_", "-") for name in re.findall(r"#\[arg\(long.*\)\]\s+(?:pub )?(\w+):", read("server/src/config/cli.rs"))}
+    for source in sorted((ROOT / "loadtest/src").rglob("*.rs")):
+        options = re.findall(r"#\[arg\(long.*\)\]\s+(?:pub )?(\w+):", source.read_text(encoding="utf-8"))
+        known |= {"--" + name.replace("_", "-") for name in options}
     text = README.read_text(encoding="utf-8")
     spans = re.findall(r"`([^`\n]+)`", text) + re.findall(r"^(?!\||>).*$", "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL)), re.MULTILINE)
     for span in spans:

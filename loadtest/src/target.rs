@@ -151,8 +151,8 @@ pub struct Common {
     /// One more argument for the server that is started (again and again)
     #[arg(long = "server-arg", allow_hyphen_values = true, conflicts_with = "node")]
     pub server_args: Vec<String>,
-    /// A running server instead (again for each node of a cluster): the path of its ports.json, or
-    /// http=HOST:PORT[,messenger=…][,presence=…][,ops=…][,pid=N]
+    /// A running server instead (again for each node of a cluster): the path of its ports.json, or `http=HOST:PORT` followed by what
+    /// else is needed of `,messenger=HOST:PORT`, `,presence=…`, `,ops=…` and `,pid=N`
     #[arg(long)]
     pub node: Vec<String>,
     /// Allows servers beyond loopback: load tests look like attacks

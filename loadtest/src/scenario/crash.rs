@@ -88,9 +88,10 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 async fn enough(log: &Log, least: usize) -> anyhow::Result<()> {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
-        let sent = log.lock().map_err(|_| anyhow::anyhow!("a client panicked"))?;
-        let acknowledged = sent.iter().filter(|sent| sent.acknowledged.is_some()).count();
-        drop(sent);
+        let acknowledged = {
+            let sent = log.lock().map_err(|_| anyhow::anyhow!("a client panicked"))?;
+            sent.iter().filter(|sent| sent.acknowledged.is_some()).count()
+        };
         if acknowledged > least {
             return Ok(());
         }
