@@ -83,7 +83,8 @@ CREATE TABLE shard_terms (
     term  INTEGER NOT NULL
 ) STRICT;
 
--- The log. Head of each conversation; `oldest_*` describe the first event that is still stored.
+-- The log. A checkpoint of each conversation: `head`, `messages` and `last_*` are as of the event `head`, and so are its rows of
+-- `own_totals`; what came since is in `events`. `term`, and `oldest_*` of the first event that is still stored, are as of now.
 CREATE TABLE log_heads (
     conversation INTEGER PRIMARY KEY,
     term         INTEGER NOT NULL,
@@ -127,7 +128,7 @@ CREATE TABLE message_ids (
     PRIMARY KEY (client_id, conversation, sender)
 ) STRICT, WITHOUT ROWID;
 
--- Messages of each sender so far; retention doesn't touch it.
+-- Messages of each sender up to the conversation's checkpoint (`log_heads.head`), those that retention removed included.
 CREATE TABLE own_totals (
     conversation INTEGER NOT NULL,
     sender       INTEGER NOT NULL,

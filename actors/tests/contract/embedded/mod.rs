@@ -1,5 +1,7 @@
 //! The embedded backends: the contract, and what only they promise.
 
+mod acknowledged;
+mod checkpoint;
 mod durability;
 mod faults;
 mod opening;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::{
     super::sql::{fault, statement},
+    checkpoint::{self, DISTANCE_EVENTS},
     recent::Recent,
     rows::{self, EventRow, HeadRow, from_seq, kind, to_seq},
 };
@@ -27,16 +28,6 @@ statement! {
     /// Notes a client's id; changes no row when it is there already.
     NoteMessageId<'a> { conversation: i64 as BigInt, sender: i64 as BigInt, client_id: &'a [u8] as Binary, seq: i64 as BigInt },
     "INSERT OR IGNORE INTO message_ids (conversation, sender, client_id, seq) VALUES (?, ?, ?, ?)"
-}
-
-statement! {
-    InsertOwn { conversation: i64 as BigInt, sender: i64 as BigInt, own: i64 as BigInt },
-    "INSERT INTO own_totals (conversation, sender, own) VALUES (?, ?, ?)"
-}
-
-statement! {
-    SetOwn { own: i64 as BigInt, conversation: i64 as BigInt, sender: i64 as BigInt },
-    "UPDATE own_totals SET own = ? WHERE conversation = ? AND sender = ?"
 }
 
 statement! {
@@ -61,35 +52,6 @@ statement! {
     "UPDATE events SET content = '', deleted = 1 WHERE conversation = ? AND seq = ?"
 }
 
-statement! {
-    InsertHead {
-        conversation: i64 as BigInt, term: i64 as BigInt, head: i64 as BigInt, messages: i64 as BigInt,
-        oldest_seq: i64 as BigInt, oldest_at_ms: Option<i64> as Nullable<BigInt>, last_id: i64 as BigInt, last_at_ms: i64 as BigInt,
-    },
-    "INSERT INTO log_heads (conversation, term, head, messages, oldest_seq, oldest_at_ms, last_id, last_at_ms) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-}
-
-statement! {
-    /// Moves the head. Leaves `oldest_at_ms` alone: naming it would rewrite its index on each append.
-    MoveHead {
-        term: i64 as BigInt, head: i64 as BigInt, messages: i64 as BigInt, last_id: i64 as BigInt, last_at_ms: i64 as BigInt,
-        conversation: i64 as BigInt,
-    },
-    "UPDATE log_heads SET term = ?, head = ?, messages = ?, last_id = ?, last_at_ms = ? WHERE conversation = ?"
-}
-
-statement! {
-    /// Says when the first stored event of a log is from.
-    SetOldest { oldest_at_ms: Option<i64> as Nullable<BigInt>, conversation: i64 as BigInt },
-    "UPDATE log_heads SET oldest_at_ms = ? WHERE conversation = ?"
-}
-
-statement! {
-    SetTerm { term: i64 as BigInt, conversation: i64 as BigInt },
-    "UPDATE log_heads SET term = ? WHERE conversation = ?"
-}
-
 /// Stores the term and returns the head.
 pub(super) fn claim(
     conn: &mut SqliteConnection,
@@ -99,15 +61,11 @@ pub(super) fn claim(
 ) -> StoreResult<Head> {
     let term = term.0.cast_signed();
     let stored = recent.head(conn, conversation)?;
-    let row = HeadRow { term, ..stored.unwrap_or_default() };
-    match stored {
-        None => insert_head(conn, conversation, row)?,
+    let row = match stored {
         Some(stored) if term < stored.term => return Err(StoreError::Fenced),
-        Some(stored) if term > stored.term => {
-            SetTerm { term, conversation: conversation.0 }.execute(conn).map_err(fault)?;
-        }
-        Some(_) => {}
-    }
+        Some(stored) if term == stored.term => stored,
+        _ => checkpoint::store(conn, conversation, HeadRow { term, ..stored.unwrap_or_default() })?,
+    };
     recent.set_head(conversation, row);
     Ok(row.into())
 }
@@ -133,8 +91,14 @@ pub(super) fn append(
     for event in &group.events {
         results.push(tail.append(conn, event)?);
     }
-    if tail.head.head > before.head {
-        tail.store(conn, stored)?;
+    let mut head = tail.head;
+    if head.head > before.head {
+        // The term and the time of a log's first event are in no event, only in the head's row.
+        let beside_events = stored.is_none_or(|stored| term > stored.term || stored.oldest_at_ms.is_none());
+        if beside_events || head.head - head.checkpoint >= DISTANCE_EVENTS {
+            head = checkpoint::store(conn, group.conversation, head)?;
+        }
+        recent.set_head(group.conversation, head);
     }
     Ok(Ok(results))
 }
@@ -286,6 +250,7 @@ impl Tail<'_> {
         self.head.head += 1;
         self.head.last_id = event.id.0;
         self.head.last_at_ms = event.at_ms;
+        // If there was none, `oldest_seq` was head + 1 all the time, which is where this event goes.
         self.head.oldest_at_ms.get_or_insert(event.at_ms);
         InsertEvent {
             conversation: self.conversation.0,
@@ -324,49 +289,13 @@ impl Tail<'_> {
     }
 
     fn own_total(&self, conn: &mut SqliteConnection, event: &NewEvent) -> StoreResult<i64> {
-        self.recent.own(conn, self.conversation, event.sender)
+        self.recent.own(conn, self.conversation, self.head.checkpoint, event.sender)
     }
 
-    /// Counts one more message of the sender; returns the new total. Three plain statements of which two run are cheaper than one upsert
-    /// with RETURNING, for which SQLite makes a temporary table each time.
+    /// Counts one more message of the sender; returns the new total, which the message's row stores.
     fn count_own(&mut self, conn: &mut SqliteConnection, event: &NewEvent) -> StoreResult<i64> {
-        let (conversation, sender) = (self.conversation.0, event.sender.0);
         let own = self.own_total(conn, event)? + 1;
-        let counted = if own == 1 {
-            InsertOwn { conversation, sender, own }.execute(conn)
-        } else {
-            SetOwn { own, conversation, sender }.execute(conn)
-        };
-        match counted.map_err(fault)? {
-            1 => {
-                self.recent.set_own(self.conversation, event.sender, own);
-                Ok(own)
-            }
-            _ => Err(StoreError::Corrupt(format!("no total of sender {sender} in conversation {conversation}"))),
-        }
+        self.recent.set_own(self.conversation, event.sender, own);
+        Ok(own)
     }
-
-    /// Writes the head's row.
-    fn store(&mut self, conn: &mut SqliteConnection, stored: Option<HeadRow>) -> StoreResult<()> {
-        self.recent.set_head(self.conversation, self.head);
-        let Some(stored) = stored else {
-            return insert_head(conn, self.conversation, self.head);
-        };
-        let HeadRow { term, head, messages, last_id, last_at_ms, oldest_at_ms, .. } = self.head;
-        let conversation = self.conversation.0;
-        MoveHead { term, head, messages, last_id, last_at_ms, conversation }.execute(conn).map_err(fault)?;
-        if stored.oldest_at_ms.is_none() {
-            // `oldest_seq` was head + 1 all the time, which is where the first of these went.
-            SetOldest { oldest_at_ms, conversation }.execute(conn).map_err(fault)?;
-        }
-        Ok(())
-    }
-}
-
-fn insert_head(conn: &mut SqliteConnection, conversation: ConversationId, row: HeadRow) -> StoreResult<()> {
-    let HeadRow { term, head, messages, oldest_seq, oldest_at_ms, last_id, last_at_ms } = row;
-    InsertHead { conversation: conversation.0, term, head, messages, oldest_seq, oldest_at_ms, last_id, last_at_ms }
-        .execute(conn)
-        .map(|_| ())
-        .map_err(fault)
 }

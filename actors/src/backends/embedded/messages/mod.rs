@@ -1,10 +1,12 @@
 //! [`MessageStore`] on the embedded database.
 //!
-//! The log is the table `events`, ordered by (conversation, seq), with one row of `log_heads` per conversation. `message_ids` finds
-//! repeats, `own_totals` counts each sender's messages for ever. Rows are only ever removed as a prefix of a conversation, so what is
-//! stored of one is a range of seqs without holes.
+//! The log is the table `events`, ordered by (conversation, seq). Rows are only ever removed as a prefix of a conversation, so what is
+//! stored of one is a range of seqs without holes. `message_ids` finds repeats. `log_heads` and `own_totals` say where each log ends and
+//! how many messages each sender has sent, for ever; they are written now and then and are behind the events by a few
+//! ([`checkpoint`]): [`rows`] reads them together.
 
 mod append;
+mod checkpoint;
 mod pages;
 mod recent;
 mod retention;
@@ -20,8 +22,8 @@ use chinwag_schema::{
     model::Head,
 };
 
-use self::recent::Durability;
 pub(super) use self::recent::SharedRecent;
+use self::{recent::Durability, rows::HeadRow};
 use super::Database;
 use crate::ports::{
     StoreResult,
@@ -86,7 +88,11 @@ impl MessageStore for EmbeddedMessages {
 
     async fn own_totals(&self, user: UserId, conversations: &[ConversationId]) -> StoreResult<Vec<u64>> {
         let conversations = conversations.to_vec();
-        self.database.read(move |conn| conversations.iter().map(|&id| rows::own_total(conn, id, user)).collect()).await
+        let own = move |conn: &mut _, id| {
+            let HeadRow { checkpoint, .. } = rows::checkpoint(conn, id)?.unwrap_or_default();
+            rows::own_total(conn, id, checkpoint, user)
+        };
+        self.database.read(move |conn| conversations.iter().map(|&id| own(conn, id)).collect()).await
     }
 
     async fn totals_at(&self, conversation: ConversationId, user: UserId, upto: Seq) -> StoreResult<(u64, u64)> {

@@ -9,7 +9,7 @@ use diesel::{ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, Select
 
 use super::{
     super::sql::fault,
-    rows::{self, EventRow, from_seq, kind, to_seq},
+    rows::{self, EventRow, HeadRow, from_seq, kind, to_seq},
 };
 use crate::ports::{
     StoreResult,
@@ -28,7 +28,7 @@ pub(super) fn page(
     filter: Filter,
 ) -> StoreResult<Page> {
     let limit = limit.min(PAGE_EVENTS_MAX);
-    let head = rows::head(conn, conversation)?.unwrap_or_default();
+    let HeadRow { oldest_seq, .. } = rows::checkpoint(conn, conversation)?.unwrap_or_default();
     let mut query =
         events::table.filter(events::conversation.eq(conversation.0)).select(EventRow::as_select()).into_boxed();
     query = match direction {
@@ -46,7 +46,7 @@ pub(super) fn page(
         found.reverse();
     }
     let events = found.into_iter().map(EventRow::into_event).collect::<StoreResult<_>>()?;
-    Ok(Page { events, complete, oldest_seq: to_seq(head.oldest_seq), targets: Vec::new() })
+    Ok(Page { events, complete, oldest_seq: to_seq(oldest_seq), targets: Vec::new() })
 }
 
 /// Finds an event by halving the range of seqs: ids grow with them.

@@ -1,8 +1,8 @@
 //! Heads and totals of the conversations written to last, so that an append needn't read what was written a moment ago.
 //!
 //! There is one per database, beside its writer; the directory's lock keeps every other process away. Invariant: it holds nothing but what
-//! the store holds. Whoever changes `log_heads` or `own_totals` does it through here or forgets, and after a transaction
-//! that failed everything is forgotten.
+//! the store holds, in checkpoints and events together. Whoever moves a head, a checkpoint or a total notes it here or forgets, and
+//! after a transaction that failed everything is forgotten.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,16 +50,17 @@ impl Recent {
         self.heads.insert(conversation, head);
     }
 
-    /// Returns how many messages the user has sent in the conversation.
+    /// Returns how many messages the user has sent in the conversation, whose checkpoint is this.
     pub(super) fn own(
         &self,
         conn: &mut SqliteConnection,
         conversation: ConversationId,
+        checkpoint: i64,
         sender: UserId,
     ) -> StoreResult<i64> {
         match self.own.get(&(conversation, sender)) {
             Some(own) => Ok(*own),
-            None => Ok(rows::own_total(conn, conversation, sender)?.cast_signed()),
+            None => Ok(rows::own_total(conn, conversation, checkpoint, sender)?.cast_signed()),
         }
     }
 

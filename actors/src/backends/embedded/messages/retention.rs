@@ -1,12 +1,19 @@
 //! Removing what is too old, in slices, always from a conversation's old end.
 
-use chinwag_schema::tables::sqlite::{events, log_heads};
+use chinwag_schema::{
+    ids::ConversationId,
+    tables::sqlite::{events, log_heads},
+};
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SqliteConnection,
-    sql_types::{BigInt, Binary, Nullable},
+    sql_types::{BigInt, Binary},
 };
 
-use super::super::sql::{fault, statement};
+use super::{
+    super::sql::{fault, statement},
+    checkpoint,
+    rows::{self, HeadRow},
+};
 use crate::ports::{StoreError, StoreResult};
 
 statement! {
@@ -17,11 +24,6 @@ statement! {
 statement! {
     RemoveUpTo { conversation: i64 as BigInt, seq: i64 as BigInt },
     "DELETE FROM events WHERE conversation = ? AND seq <= ?"
-}
-
-statement! {
-    SetOldest { oldest_seq: i64 as BigInt, oldest_at_ms: Option<i64> as Nullable<BigInt>, conversation: i64 as BigInt },
-    "UPDATE log_heads SET oldest_seq = ?, oldest_at_ms = ? WHERE conversation = ?"
 }
 
 /// Removes at most `limit` events from before `cutoff_ms`, oldest conversations first; returns how many. The first event of a
@@ -46,15 +48,25 @@ pub(super) fn remove_older_than(conn: &mut SqliteConnection, cutoff_ms: i64, lim
 
 fn remove_prefix(conn: &mut SqliteConnection, conversation: i64, cutoff_ms: i64, limit: usize) -> StoreResult<usize> {
     // One more than may go, to learn when the first that stays is from.
-    let rows: Vec<(i64, i64, i64, Option<Vec<u8>>)> = events::table
+    let oldest: Vec<(i64, i64, i64, Option<Vec<u8>>)> = events::table
         .filter(events::conversation.eq(conversation))
         .order(events::seq.asc())
         .select((events::seq, events::at_ms, events::sender, events::client_id))
         .limit(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))
         .load(conn)
         .map_err(fault)?;
-    let old = rows.iter().take(limit).take_while(|(_, at_ms, ..)| *at_ms < cutoff_ms).count();
-    let (gone, stay) = rows.split_at(old);
+    let old = oldest.iter().take(limit).take_while(|(_, at_ms, ..)| *at_ms < cutoff_ms).count();
+    let (gone, stay) = oldest.split_at(old);
+    let (oldest_seq, oldest_at_ms) = match (stay.first(), gone.last()) {
+        (Some((seq, at_ms, ..)), _) => (*seq, Some(*at_ms)),
+        (None, Some((last, ..))) => (last + 1, None),
+        (None, None) => {
+            return Err(StoreError::Corrupt(format!("conversation {conversation} has an oldest event but no events")));
+        }
+    };
+    // Before anything goes: the head and totals may still have to be taken from these events.
+    let head = rows::head(conn, ConversationId(conversation))?.unwrap_or_default();
+    checkpoint::store(conn, ConversationId(conversation), HeadRow { oldest_seq, oldest_at_ms, ..head })?;
     if let Some((last, ..)) = gone.last() {
         for (_, _, sender, client_id) in gone {
             if let Some(client_id) = client_id {
@@ -63,13 +75,5 @@ fn remove_prefix(conn: &mut SqliteConnection, conversation: i64, cutoff_ms: i64,
         }
         RemoveUpTo { conversation, seq: *last }.execute(conn).map_err(fault)?;
     }
-    let (oldest_seq, oldest_at_ms) = match (stay.first(), gone.last()) {
-        (Some((seq, at_ms, ..)), _) => (*seq, Some(*at_ms)),
-        (None, Some((last, ..))) => (last + 1, None),
-        (None, None) => {
-            return Err(StoreError::Corrupt(format!("conversation {conversation} has an oldest event but no events")));
-        }
-    };
-    SetOldest { oldest_seq, oldest_at_ms, conversation }.execute(conn).map_err(fault)?;
     Ok(old)
 }

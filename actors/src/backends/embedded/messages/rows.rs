@@ -80,10 +80,13 @@ impl EventRow {
     }
 }
 
-/// A row of `log_heads`. The default is that of a conversation never written to.
+/// A row of `log_heads`, moved on to the newest event. The default is that of a conversation never written to.
 #[derive(Queryable, Selectable, Clone, Copy)]
 #[diesel(table_name = log_heads)]
 pub(super) struct HeadRow {
+    /// The head that is stored in the row. Totals as stored are those at this seq.
+    #[diesel(column_name = head)]
+    pub checkpoint: i64,
     pub term: i64,
     pub head: i64,
     pub messages: i64,
@@ -96,7 +99,16 @@ pub(super) struct HeadRow {
 
 impl Default for HeadRow {
     fn default() -> Self {
-        Self { term: 0, head: 0, messages: 0, oldest_seq: 1, oldest_at_ms: None, last_id: 0, last_at_ms: 0 }
+        Self {
+            checkpoint: 0,
+            term: 0,
+            head: 0,
+            messages: 0,
+            oldest_seq: 1,
+            oldest_at_ms: None,
+            last_id: 0,
+            last_at_ms: 0,
+        }
     }
 }
 
@@ -124,6 +136,29 @@ pub(super) fn from_seq(seq: Seq) -> i64 {
 
 /// Returns the head of a conversation; `None` when it was never written to.
 pub(super) fn head(conn: &mut SqliteConnection, conversation: ConversationId) -> StoreResult<Option<HeadRow>> {
+    let Some(stored) = checkpoint(conn, conversation)? else {
+        return Ok(None);
+    };
+    // `get_result` reads one row; `first` would bind a limit, see `statement!`.
+    let newest: Option<(i64, i64, i64, i64)> = events::table
+        .filter(events::conversation.eq(conversation.0))
+        .filter(events::seq.gt(stored.checkpoint))
+        .order(events::seq.desc())
+        .select((events::seq, events::messages, events::id, events::at_ms))
+        .get_result(conn)
+        .optional()
+        .map_err(fault)?;
+    Ok(Some(newest.map_or(stored, |(head, messages, last_id, last_at_ms)| HeadRow {
+        head,
+        messages,
+        last_id,
+        last_at_ms,
+        ..stored
+    })))
+}
+
+/// Returns the head as it was at the checkpoint. Its term and its oldest event are those of now.
+pub(super) fn checkpoint(conn: &mut SqliteConnection, conversation: ConversationId) -> StoreResult<Option<HeadRow>> {
     log_heads::table
         .filter(log_heads::conversation.eq(conversation.0))
         .select(HeadRow::as_select())
@@ -147,8 +182,26 @@ pub(super) fn event(
         .map_err(fault)
 }
 
-/// Returns how many messages the user has sent in the conversation.
-pub(super) fn own_total(conn: &mut SqliteConnection, conversation: ConversationId, user: UserId) -> StoreResult<u64> {
+/// Returns how many messages the user has sent in the conversation, whose checkpoint is this.
+pub(super) fn own_total(
+    conn: &mut SqliteConnection,
+    conversation: ConversationId,
+    checkpoint: i64,
+    user: UserId,
+) -> StoreResult<u64> {
+    // Any event of theirs has the total, also one that doesn't count.
+    let since: Option<i64> = events::table
+        .filter(events::conversation.eq(conversation.0))
+        .filter(events::seq.gt(checkpoint))
+        .filter(events::sender.eq(user.0))
+        .order(events::seq.desc())
+        .select(events::own)
+        .get_result(conn)
+        .optional()
+        .map_err(fault)?;
+    if let Some(own) = since {
+        return Ok(own.cast_unsigned());
+    }
     let own: Option<i64> = own_totals::table
         .filter(own_totals::conversation.eq(conversation.0))
         .filter(own_totals::sender.eq(user.0))

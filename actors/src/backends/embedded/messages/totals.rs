@@ -30,7 +30,7 @@ pub(super) fn totals_at(
     if upto == 0 {
         return Ok((0, 0));
     }
-    let own_total = rows::own_total(conn, conversation, user)?;
+    let own_total = rows::own_total(conn, conversation, head.checkpoint, user)?;
     if upto >= head.head || head.oldest_seq > head.head {
         return Ok((head.messages.cast_unsigned(), own_total));
     }
