@@ -107,7 +107,7 @@ settings! {
         /// Passwords hashed at once (19 MiB and a thread each); 1 to 64, 0: half the processors
         password_hash_threads: One "N" = "0";
         /// Logins and registrations that may wait for a hash; beyond it they hear 'retry later'; 1 to 10000
-        password_hash_queue: One "N" = "256";
+        password_hash_queue: One "N" = "1024";
     }
     "Rates (N/s, N/min, N/h, N/d, N/30s)" {
         /// All rates and spam checks off, for load tests; said at start and in /health
