@@ -11,11 +11,11 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chinwag_actors::backends::embedded::{
-    Database, DatabaseOptions, EmbeddedAccounts, EmbeddedBus, EmbeddedDirectory, EmbeddedMessages,
+    Database, DatabaseOptions, EmbeddedAccounts, EmbeddedBus, EmbeddedDirectory, EmbeddedMessages, OpenError,
 };
 use tempfile::TempDir;
 
@@ -28,8 +28,16 @@ pub struct Stored<S> {
     pub dir: TempDir,
 }
 
+/// Opens the store, also one that was closed a moment ago: a process that another test is just starting has this one's files, and with
+/// them the lock, until it runs its own program.
 pub fn open(dir: &TempDir) -> Arc<Database> {
-    Database::open(dir.path(), &DatabaseOptions::default()).unwrap()
+    let until = Instant::now() + Duration::from_secs(30);
+    loop {
+        match Database::open(dir.path(), &DatabaseOptions::default()) {
+            Err(OpenError::InUse { .. }) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 pub async fn messages() -> Stored<EmbeddedMessages> {
