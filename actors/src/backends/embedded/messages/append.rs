@@ -90,12 +90,16 @@ pub(super) fn append(
     let mut results = Vec::with_capacity(group.events.len());
     for event in &group.events {
         results.push(tail.append(conn, event)?);
+        // Not only at the group's end: a sender's total is looked for in the events past the checkpoint.
+        if tail.head.head - tail.head.checkpoint >= DISTANCE_EVENTS {
+            tail.head = checkpoint::store(conn, group.conversation, tail.head)?;
+        }
     }
     let mut head = tail.head;
     if head.head > before.head {
         // The term and the time of a log's first event are in no event, only in the head's row.
         let beside_events = stored.is_none_or(|stored| term > stored.term || stored.oldest_at_ms.is_none());
-        if beside_events || head.head - head.checkpoint >= DISTANCE_EVENTS {
+        if beside_events {
             head = checkpoint::store(conn, group.conversation, head)?;
         }
         recent.set_head(group.conversation, head);
