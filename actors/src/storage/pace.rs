@@ -36,7 +36,8 @@ impl Pace {
 
     /// Notes an append.
     pub(super) fn came(&mut self, conversation: ConversationId, now: Instant) {
-        self.in_a_row = if self.last.replace(conversation) == Some(conversation) { self.in_a_row.saturating_add(1) } else { 0 };
+        self.in_a_row =
+            if self.last.replace(conversation) == Some(conversation) { self.in_a_row.saturating_add(1) } else { 0 };
         self.counted += 1;
         let counted_for = now - self.window_from;
         if counted_for >= WINDOW {
