@@ -2,6 +2,7 @@
 //! settled row; an owner that wakes up finishes what it finds half done.
 
 use std::{
+    rc::Rc,
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -33,6 +34,8 @@ use crate::{
     relay::{RelayMessage, ReplyTo},
 };
 
+/// Changes of one user that may wait for the one before them; each is a timer and a message now and then.
+const CHANGES_WAITING_MAX: usize = 8;
 /// How long a change waits for the one before it, before it looks again.
 const CHANGE_AGAIN: Duration = Duration::from_millis(20);
 /// Entries at which changes that ended are forgotten.
@@ -50,20 +53,39 @@ pub struct MemberChange {
 
 /// Users whose membership is changing. Another change of the same user waits, so that the rows and events of two never mix.
 #[derive(Default)]
-pub(super) struct Changing(FxHashMap<UserId, Weak<()>>);
+pub(super) struct Changing(FxHashMap<UserId, Turn>);
+
+#[derive(Default)]
+struct Turn {
+    under_way: Weak<()>,
+    /// Held by each change that waits.
+    waiting: Rc<()>,
+}
+
+impl Turn {
+    fn is_over(&self) -> bool {
+        self.under_way.strong_count() == 0 && Rc::strong_count(&self.waiting) == 1
+    }
+}
 
 impl Changing {
     fn begin(&mut self, user: UserId) -> Arc<()> {
         if self.0.len() >= CHANGING_SWEPT_AT {
-            self.0.retain(|_, change| change.strong_count() > 0);
+            self.0.retain(|_, turn| !turn.is_over());
         }
         let under_way = Arc::new(());
-        self.0.insert(user, Arc::downgrade(&under_way));
+        self.0.entry(user).or_default().under_way = Arc::downgrade(&under_way);
         under_way
     }
 
     fn is_under_way(&self, user: UserId) -> bool {
-        self.0.get(&user).is_some_and(|change| change.strong_count() > 0)
+        self.0.get(&user).is_some_and(|turn| turn.under_way.strong_count() > 0)
+    }
+
+    /// Lets one more change of a user wait for as long as what is returned is kept; none when [`CHANGES_WAITING_MAX`] do already.
+    fn wait(&self, user: UserId) -> Option<Rc<()>> {
+        let waiting = &self.0.get(&user)?.waiting;
+        (Rc::strong_count(waiting) <= CHANGES_WAITING_MAX).then(|| waiting.clone())
     }
 }
 
@@ -90,7 +112,13 @@ impl Ready {
             return reply.fail(error);
         }
         if self.changing.is_under_way(from.user) {
-            let again = move |()| ConversationMessage::Join { from, role, reply };
+            let Some(waits) = self.changing.wait(from.user) else {
+                return reply.fail(ClientError::unavailable("the membership"));
+            };
+            let again = move |()| {
+                drop(waits);
+                ConversationMessage::Join { from, role, reply }
+            };
             return self.pipe(tokio::time::sleep(CHANGE_AGAIN), again, cx);
         }
         if self.is_member(&from) {
@@ -112,7 +140,13 @@ impl Ready {
             return reply.fail(if member { error } else { unknown() });
         }
         if self.changing.is_under_way(from.user) {
-            let again = move |()| ConversationMessage::Leave { from, reply };
+            let Some(waits) = self.changing.wait(from.user) else {
+                return reply.fail(ClientError::unavailable("the membership"));
+            };
+            let again = move |()| {
+                drop(waits);
+                ConversationMessage::Leave { from, reply }
+            };
             return self.pipe(tokio::time::sleep(CHANGE_AGAIN), again, cx);
         }
         let Some(member) = self.members.get(&from.user).filter(|_| !from.guest) else {
@@ -324,5 +358,28 @@ impl Ready {
             }
             Err(error) => reply.fail(store_failed(&error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_changes_of_a_user_wait_and_those_that_ended_are_forgotten() {
+        let mut changing = Changing::default();
+        let first = changing.begin(UserId(1));
+        let mut waiting: Vec<_> = (0..CHANGES_WAITING_MAX).map(|_| changing.wait(UserId(1)).unwrap()).collect();
+        assert!(changing.wait(UserId(1)).is_none(), "one more is refused");
+        waiting.pop();
+        assert!(changing.wait(UserId(1)).is_some(), "until one had its turn");
+        drop(first);
+        assert!(!changing.is_under_way(UserId(1)));
+        let _next = changing.begin(UserId(1));
+        assert!(changing.is_under_way(UserId(1)) && changing.wait(UserId(2)).is_none());
+        for user in 2..=CHANGING_SWEPT_AT as i64 + 10 {
+            changing.begin(UserId(user));
+        }
+        assert!(changing.0.len() <= CHANGING_SWEPT_AT && changing.0.contains_key(&UserId(1)));
     }
 }
