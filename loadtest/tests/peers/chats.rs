@@ -2,7 +2,7 @@
 
 use chinwag_loadtest::peer::{Heard, Peer, Protocol, To};
 
-use super::world::{Participant, Seen, World, next};
+use super::world::{Participant, World, next};
 
 /// Two native users, two messenger users, and one of each write to each other, both ways at once.
 pub async fn pairs(deflate: bool, bytes: usize) {
