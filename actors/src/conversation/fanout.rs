@@ -90,7 +90,7 @@ impl Ready {
         }
         for (worker, last) in std::mem::take(&mut keep.fanout.behind) {
             let events: Batch = match self.recent.after(last) {
-                Some(events) => events.into_iter().map(|event| (event, None)).collect(),
+                Some(events) => events,
                 None => {
                     let gap = Event::Gap { origin: self.origin.clone(), from: last.next(), to: head };
                     vec![(Arc::new(EncodedEvent::new(gap, self.head.last_at_ms)), None)]

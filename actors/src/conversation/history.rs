@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chinwag_schema::{
     error::ClientError,
     event::{Event, EventBody, LogEvent},
-    ids::{ConversationId, Seq},
+    ids::{ConversationId, Seq, Slot},
     limits::{conversation::PAGE_MAX, socket::OUTBOX_MAX_BYTES},
     wire::{Dialect, encoded_event::EncodedEvent},
 };
@@ -190,7 +190,7 @@ impl Ready {
     }
 
     /// Joins a page that began after `after` with the newest events into one contiguous replay; `None` if there is a hole between.
-    pub(super) fn replay_of(&self, after: Seq, page: Page, now_ms: i64) -> Option<Vec<Arc<EncodedEvent>>> {
+    pub(super) fn replay_of(&self, slot: Slot, after: Seq, page: Page, now_ms: i64) -> Option<Vec<Arc<EncodedEvent>>> {
         let mut expected = after;
         for event in &page.events {
             if event.seq != expected.next() {
@@ -212,7 +212,8 @@ impl Ready {
                 Arc::new(EncodedEvent::new(sequenced, now_ms))
             })
             .collect();
-        replay.extend(newer);
+        // A socket that wrote before it was attached has its answers, as it would attached.
+        replay.extend(newer.into_iter().filter(|(_, except)| *except != Some(slot)).map(|(event, _)| event));
         Some(replay)
     }
 

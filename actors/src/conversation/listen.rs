@@ -79,14 +79,16 @@ impl Ready {
         let now_ms = cx.unix_ms();
         let attached = cx.keep.listeners.get(from.slot).is_some();
         let (outcome, replay) = match options.position {
-            Some(position) if !attached => self.replay_from(position, page.clone(), REPLAY_MAX_EVENTS, now_ms),
+            Some(position) if !attached => {
+                self.replay_from(from.slot, position, page.clone(), REPLAY_MAX_EVENTS, now_ms)
+            }
             _ => (None, Vec::new()),
         };
         let recent = self.recent.messages(options.recent).unwrap_or_else(|| {
             // The page is from before; newer messages are in the ring.
             let after = super::last_seq(&page.events, Seq::ZERO);
             let newer = self.recent.after(after).unwrap_or_default();
-            let newer = newer.iter().filter_map(|event| match event.event() {
+            let newer = newer.iter().filter_map(|(event, _)| match event.event() {
                 Event::Sequenced { event, .. } if event.body.is_message() => Some(event.clone()),
                 _ => None,
             });
@@ -238,7 +240,7 @@ impl Ready {
             return reply.fail(unknown());
         }
         let now_ms = cx.unix_ms();
-        let (outcome, replay) = match self.replay_of(after.min(self.head.seq), page, now_ms) {
+        let (outcome, replay) = match self.replay_of(from.slot, after.min(self.head.seq), page, now_ms) {
             Some(replay) => (self.replayed(after), replay),
             None => {
                 if from.dialect == Dialect::Messenger {
@@ -298,6 +300,7 @@ impl Ready {
 
     fn replay_from(
         &self,
+        slot: Slot,
         position: Position,
         page: Page,
         max_events: u64,
@@ -305,7 +308,7 @@ impl Ready {
     ) -> (Option<Outcome>, Vec<Arc<EncodedEvent>>) {
         match self.outcome_at(position, max_events) {
             Some(outcome @ (Outcome::Reset | Outcome::Gap { .. })) => (Some(outcome), Vec::new()),
-            _ => match self.replay_of(position.seq.min(self.head.seq), page, now_ms) {
+            _ => match self.replay_of(slot, position.seq.min(self.head.seq), page, now_ms) {
                 Some(replay) => (Some(self.replayed(position.seq)), replay),
                 None => (Some(Outcome::Gap { from: position.seq.next(), to: self.head.seq }), Vec::new()),
             },

@@ -191,7 +191,7 @@ impl Ready {
                     let except = pending.from.as_ref().and_then(|from| excepted(from, &pending.then));
                     let sequenced = Event::Sequenced { origin: self.origin.clone(), event: event.clone(), target };
                     let encoded = Arc::new(EncodedEvent::new(sequenced, now_ms));
-                    self.recent.push(encoded.clone());
+                    self.recent.push(encoded.clone(), except);
                     batch.push((encoded, except));
                     answers.push((pending, event));
                 }

@@ -4,15 +4,18 @@ use std::{collections::VecDeque, sync::Arc};
 
 use chinwag_schema::{
     event::{Event, EventBody, LogEvent, Origin},
-    ids::Seq,
+    ids::{Seq, Slot},
     limits::conversation::{RECENT_MAX_BYTES, RECENT_MAX_EVENTS},
     wire::encoded_event::EncodedEvent,
 };
 
+use super::messages::Batch;
+
 /// A contiguous run of events that ends at the head. Edits and deletions change what stands in it, so that a replay shows what a
 /// page of the history would.
 pub struct Recent {
-    events: VecDeque<Arc<EncodedEvent>>,
+    /// Each with the socket that doesn't get it (its sender's, which has an answer), as when it was new.
+    events: VecDeque<(Arc<EncodedEvent>, Option<Slot>)>,
     bytes: usize,
     /// Seq of the newest event (the head), even when none is kept.
     last: Seq,
@@ -33,13 +36,13 @@ impl Recent {
             }
             let target = event.body.target().and_then(|seq| targets.iter().find(|target| target.seq == seq)).cloned();
             let sequenced = Event::Sequenced { origin: origin.clone(), event, target };
-            recent.push_back(Arc::new(EncodedEvent::new(sequenced, now_ms)));
+            recent.push_back(Arc::new(EncodedEvent::new(sequenced, now_ms)), None);
         }
         recent
     }
 
-    /// Adds the new head.
-    pub fn push(&mut self, event: Arc<EncodedEvent>) {
+    /// Adds the new head, which all get but the socket `except`.
+    pub fn push(&mut self, event: Arc<EncodedEvent>, except: Option<Slot>) {
         let (seq, change) = match event.event() {
             Event::Sequenced { event, target, .. } => (event.seq, target.clone()),
             _ => return,
@@ -48,22 +51,22 @@ impl Recent {
         if let Some(target) = change {
             self.replace(&target);
         }
-        self.push_back(event);
+        self.push_back(event, except);
         while self.events.len() > RECENT_MAX_EVENTS || self.bytes > RECENT_MAX_BYTES {
-            let Some(oldest) = self.events.pop_front() else { break };
+            let Some((oldest, _)) = self.events.pop_front() else { break };
             self.bytes -= size(&oldest);
             self.complete = false;
         }
     }
 
-    fn push_back(&mut self, event: Arc<EncodedEvent>) {
+    fn push_back(&mut self, event: Arc<EncodedEvent>, except: Option<Slot>) {
         self.bytes += size(&event);
-        self.events.push_back(event);
+        self.events.push_back((event, except));
     }
 
     /// Puts the message as it stands now in place of what was kept of it, and into earlier edits of it.
     fn replace(&mut self, now: &LogEvent) {
-        for kept in &mut self.events {
+        for (kept, _) in &mut self.events {
             let Event::Sequenced { origin, event, target } = kept.event() else { continue };
             let (event, target) = if event.seq == now.seq {
                 (now.clone(), target.clone())
@@ -80,8 +83,8 @@ impl Recent {
         }
     }
 
-    /// Returns the events after `seq`, if all of them are kept.
-    pub fn after(&self, seq: Seq) -> Option<Vec<Arc<EncodedEvent>>> {
+    /// Returns the events after `seq`, each with the socket that doesn't get it, if all of them are kept.
+    pub fn after(&self, seq: Seq) -> Option<Batch> {
         let missing = usize::try_from(self.last.0.checked_sub(seq.0)?).ok()?;
         (missing <= self.events.len()).then(|| self.events.range(self.events.len() - missing..).cloned().collect())
     }
@@ -92,7 +95,7 @@ impl Recent {
             .events
             .iter()
             .rev()
-            .filter_map(|kept| match kept.event() {
+            .filter_map(|(kept, _)| match kept.event() {
                 Event::Sequenced { event, .. } if event.body.is_message() => Some(event.clone()),
                 _ => None,
             })
