@@ -144,3 +144,37 @@ fn a_replay_larger_than_the_queue_of_a_socket_is_told_as_a_gap() {
         assert_eq!(resumed["outcome"], "gap", "{resumed}");
     });
 }
+
+/// As when a chat that slept is attached to a socket only after that has written to it.
+#[test]
+fn a_socket_attached_after_it_wrote_is_not_sent_its_own_messages() {
+    run(async || {
+        let engine = Engine::start().await;
+        let identity = engine.account("ann").await;
+        let (ann, welcome) = enter(&engine, "ann").await;
+        let (elsewhere, _) = enter(&engine, "ann").await;
+        let make = json!({"id": "make", "type": "group.create", "name": "Notes"});
+        let group = reply(&ann, make).await["conversation"]["id"].take();
+        for (client, content) in [(&ann, "mine"), (&elsewhere, "from my other socket"), (&ann, "mine again")] {
+            let message_id = uuid::Uuid::now_v7();
+            let send = json!({"id": content, "type": "send", "conversation": group, "message_id": message_id, "content": content});
+            reply(client, send).await;
+        }
+        let slot = Slot { worker: 0, generation: 1, index: 0 };
+        assert_eq!(welcome["session"], slot.to_string());
+        reply(&ann, json!({"id": "before", "type": "ping"})).await;
+        ann.come();
+        let id: ConversationId = group.as_str().unwrap().parse().unwrap();
+        let tell = |message| engine.node.conversations.tell(id, message);
+        let (user, name) = (identity.user, identity.name);
+        tell(ConversationMessage::Offline { user, slot });
+        let from = Arc::new(Caller { slot, user, name, dialect: Dialect::Native, guest: false });
+        tell(ConversationMessage::Attach { from, after: Seq(0) });
+        elsewhere.send(&json!({"id": "last", "type": "send", "conversation": group, "message_id": uuid::Uuid::now_v7(), "content": "last"}));
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|last| last != "last") {
+            heard.extend(ann.next().await["content"].as_str().map(str::to_owned));
+        }
+        assert_eq!(heard, ["from my other socket", "last"]);
+    });
+}
