@@ -209,3 +209,25 @@ fn a_change_keeps_its_conversation_awake_however_slow_the_store_is() {
         }
     });
 }
+
+#[test]
+fn a_join_whose_outcome_nobody_knows_does_not_silence_a_messenger_socket() {
+    run(async || {
+        let engine = Engine::start().await;
+        let (bob, _) = (engine.account("bob").await, engine.account("ann").await);
+        let ann = Native::enter(&engine, "ann").await;
+        let group = ann.group().await;
+        let socket = engine.messenger(&bob);
+        // The event of the join can neither be written nor read back.
+        engine.database.execute_on_writer("ALTER TABLE events RENAME TO gone").await.unwrap();
+        socket.send(&json!({"type": "JOIN_GROUP", "groupId": group, "username": "bob"}));
+        socket.send(&json!({"type": "FETCH_FRIENDS_META"}));
+        socket.send(&json!({"type": "DISCONNECT"}));
+        socket.send(&json!({"type": "FETCH_FRIENDS_META"}));
+        engine.settle().await;
+        assert_eq!(socket.come(), <[Value; 0]>::default(), "held back for the join");
+        let said = [socket.next().await["type"].take(), socket.next().await["type"].take()];
+        assert_eq!(said, ["FRIENDS_META", "INFO"]);
+        assert_eq!(socket.next().await, json!({"close": 1000}), "nothing behind the end");
+    });
+}

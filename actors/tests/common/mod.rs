@@ -54,6 +54,8 @@ pub struct Engine {
     accounts: Arc<Accounts>,
     stats: Rc<OutboxStats>,
     sockets: Rc<Sockets>,
+    /// For faults of the store.
+    pub database: Arc<Database>,
     _dir: tempfile::TempDir,
 }
 
@@ -105,7 +107,7 @@ impl Engine {
             clock: Arc::new(SystemClock),
             placement: Placement::Here { workers: 1 },
             accounts: Arc::new(EmbeddedAccounts::new(database.clone())),
-            messages: Arc::new(EmbeddedMessages::new(database)),
+            messages: Arc::new(EmbeddedMessages::new(database.clone())),
             directory: Arc::new(EmbeddedDirectory::new()),
             bus: Arc::new(EmbeddedBus::new()),
             protection: Protection::new(protection),
@@ -115,7 +117,7 @@ impl Engine {
         let accounts = Arc::<Accounts>::default();
         node.set_authenticator(accounts.clone());
         let sockets = node.local_sockets();
-        Self { node, accounts, stats: Rc::default(), sockets, _dir: dir }
+        Self { node, accounts, stats: Rc::default(), sockets, database, _dir: dir }
     }
 
     /// Makes an account.

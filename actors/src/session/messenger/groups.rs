@@ -7,7 +7,7 @@ use chinwag_schema::{
     wire::messenger::{Page, ServerFrame, error_of, texts},
 };
 
-use super::{Group, Io, MessengerTag, Tag, chats, fail, send, store_failed, wait, within_rate};
+use super::{Group, Io, MessengerSession, MessengerTag, Tag, chats, fail, send, store_failed, wait, within_rate};
 use crate::{conversation::messages::ConversationMessage, snowflake::kind_of};
 
 /// Creates a group. Its creator becomes a member by its own `JOIN_GROUP_CHAT` only, as its administrator.
@@ -40,7 +40,7 @@ pub(super) fn join(id: ConversationId, io: &mut Io<'_, '_>) {
     let accounts = io.node.accounts.clone();
     let look_up =
         async move { accounts.call("conversation", move |store| async move { store.conversation(id).await }).await };
-    wait(io, look_up, move |found, _, io| {
+    wait(io, look_up, move |found, session, io| {
         let caller = io.caller();
         let role = match found {
             Err(error) => return store_failed(&error, io),
@@ -48,14 +48,14 @@ pub(super) fn join(id: ConversationId, io: &mut Io<'_, '_>) {
             Ok(Some(group)) if group.kind == ConversationKind::Group && group.created_by == caller.user => Role::Admin,
             Ok(Some(_)) => Role::Member,
         };
-        let reply = io.reply_to(Tag::Messenger(MessengerTag::Join(Group { id, name: caller.name.clone() })));
         // A client needn't wait for the answer: what it says next is said by a member.
-        io.hold_inbound();
+        let group = Group { id, name: caller.name.clone(), turn: session.hold_for_membership(io) };
+        let reply = io.reply_to(Tag::Messenger(MessengerTag::Join(group)));
         io.tell(id, ConversationMessage::Join { from: caller, role, reply });
     });
 }
 
-pub(super) fn leave(id: ConversationId, io: &mut Io<'_, '_>) {
+pub(super) fn leave(session: &mut MessengerSession, id: ConversationId, io: &mut Io<'_, '_>) {
     if let Some(stranger) = not_a_group(id) {
         return fail(stranger, io);
     }
@@ -63,8 +63,8 @@ pub(super) fn leave(id: ConversationId, io: &mut Io<'_, '_>) {
         return;
     }
     let caller = io.caller();
-    let reply = io.reply_to(Tag::Messenger(MessengerTag::Leave(Group { id, name: caller.name.clone() })));
-    io.hold_inbound();
+    let group = Group { id, name: caller.name.clone(), turn: session.hold_for_membership(io) };
+    let reply = io.reply_to(Tag::Messenger(MessengerTag::Leave(group)));
     io.tell(id, ConversationMessage::Leave { from: caller, reply });
 }
 

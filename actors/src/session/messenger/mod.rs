@@ -19,6 +19,7 @@ use std::{collections::VecDeque, future::Future, sync::atomic::Ordering::Relaxed
 use chinwag_schema::{
     error::CloseCode,
     ids::ConversationId,
+    limits::storage::DEADLINE,
     model::ConversationKind,
     wire::{
         Dialect,
@@ -46,6 +47,8 @@ pub struct MessengerSession {
     started: VecDeque<ConversationId>,
     delivery: delivery::Delivery,
     acknowledging: summary::Acknowledging,
+    /// Counts joins and leaves, answered or given up; frames are held back for the last one only.
+    turn: u32,
 }
 
 impl MessengerSession {
@@ -66,8 +69,8 @@ impl DialectSession for MessengerSession {
     }
 
     fn inbound(&mut self, text: &str, io: &mut Io<'_, '_>) {
-        if io.caller.is_none() {
-            // On its way out.
+        if io.caller.is_none() || io.outbox.is_closing() {
+            // On its way out; what stands behind its `DISCONNECT` was not meant to be carried out.
             return;
         }
         match decode(text) {
@@ -85,7 +88,8 @@ impl DialectSession for MessengerSession {
             MessengerTag::ChatHistory { first, .. } | MessengerTag::GroupHistory { first, .. } => {
                 self.history_read(first, &answer, io);
             }
-            MessengerTag::HistoryRead | MessengerTag::Join(_) | MessengerTag::Leave(_) => io.resume_inbound(),
+            MessengerTag::HistoryRead => io.resume_inbound(),
+            MessengerTag::Join(group) | MessengerTag::Leave(group) => self.membership_answered(group.turn, io),
             MessengerTag::Acknowledge => self.acknowledged(&answer, io),
             MessengerTag::Post | MessengerTag::GroupPost(_) => {}
         }
@@ -148,7 +152,7 @@ impl MessengerSession {
             ClientFrame::GetOneToOneHistory { to, chat_id, page, .. } => self.chat_history(&to, &chat_id, page, io),
             ClientFrame::CreateGroupChat { name, .. } => groups::create(name, io),
             ClientFrame::JoinGroupChat { group, .. } => groups::join(group, io),
-            ClientFrame::LeaveGroup { group, .. } => groups::leave(group, io),
+            ClientFrame::LeaveGroup { group, .. } => groups::leave(self, group, io),
             ClientFrame::GroupChat { group, content, .. } => groups::post(group, content, io),
             ClientFrame::GetGroupChatHistory { group, page } => groups::history(group, page, io),
             ClientFrame::OfflineMessagesAck => self.acknowledge(io),
@@ -157,6 +161,23 @@ impl MessengerSession {
                 send(&ServerFrame::info(texts::DISCONNECTED), io);
                 io.close(CloseCode::NORMAL, "disconnected by request");
             }
+        }
+    }
+
+    /// Holds further frames back until a join or leave is answered, or for as long as any store may take: an append whose outcome is
+    /// unknown is asked about for as long as it takes, and one conversation's trouble must not silence the socket.
+    fn hold_for_membership(&mut self, io: &mut Io<'_, '_>) -> u32 {
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn;
+        io.hold_inbound();
+        io.after(DEADLINE, move |conn, io| session(conn).membership_answered(turn, io));
+        turn
+    }
+
+    fn membership_answered(&mut self, turn: u32, io: &mut Io<'_, '_>) {
+        if turn == self.turn {
+            self.turn = self.turn.wrapping_add(1);
+            io.resume_inbound();
         }
     }
 

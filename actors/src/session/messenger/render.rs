@@ -40,6 +40,8 @@ pub enum MessengerTag {
 pub struct Group {
     pub id: ConversationId,
     pub name: Name,
+    /// For which of the session's joins and leaves frames are held back until the answer.
+    pub turn: u32,
 }
 
 /// Whether a user is there, and when it was last (Unix ms).
@@ -179,7 +181,7 @@ mod tests {
     }
 
     fn group() -> Group {
-        Group { id: ConversationId(41), name: "ann".into() }
+        Group { id: ConversationId(41), name: "ann".into(), turn: 0 }
     }
 
     fn failed(code: ErrorCode) -> Answer {
