@@ -6,8 +6,12 @@ use chinwag_schema::{
     tables::sqlite::{conversations, id_reservations, shard_terms},
 };
 use diesel::{
-    ExpressionMethods, OptionalExtension, QueryDsl, Queryable, RunQueryDsl, Selectable, SelectableHelper,
-    SqliteConnection, dsl::sql, expression::SqlLiteral, sql_types::Bool,
+    AppearsOnTable, Expression, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, RunQueryDsl,
+    Selectable, SelectableExpression, SelectableHelper, SqliteConnection,
+    expression::ValidGrouping,
+    query_builder::{AstPass, QueryFragment, QueryId},
+    sql_types::Bool,
+    sqlite::Sqlite,
 };
 
 use super::{super::sql::fault, members};
@@ -87,15 +91,37 @@ pub(super) fn open_direct(conn: &mut SqliteConnection, mut new: Conversation) ->
     Ok((new, true))
 }
 
-/// Restricts to a kind, written into the statement: the indexes of one kind serve only those whose kind is known when they are planned.
-fn of_kind(kind: ConversationKind) -> SqlLiteral<Bool> {
-    sql(&format!("conversations.kind = {}", kind as i16))
+/// Makes a condition on the kind that is written into the statement, not bound: the indexes of one kind serve only those whose kind is
+/// known when they are planned. Unlike [`diesel::dsl::sql`] it leaves the statement to be prepared once.
+macro_rules! of_kind {
+    ($name:ident, $kind:expr, $sql:literal) => {
+        #[derive(Debug, Clone, Copy, QueryId, ValidGrouping)]
+        struct $name;
+
+        impl Expression for $name {
+            type SqlType = Bool;
+        }
+
+        impl QueryFragment<Sqlite> for $name {
+            fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+                const { assert!($kind as i16 == $sql.as_bytes()[$sql.len() - 1] as i16 - b'0' as i16) };
+                out.push_sql($sql);
+                Ok(())
+            }
+        }
+
+        impl AppearsOnTable<conversations::table> for $name {}
+        impl SelectableExpression<conversations::table> for $name {}
+    };
 }
+
+of_kind!(IsRoom, ConversationKind::Room, "conversations.kind = 0");
+of_kind!(IsDirect, ConversationKind::Direct, "conversations.kind = 2");
 
 pub(super) fn direct_between(conn: &mut SqliteConnection, a: UserId, b: UserId) -> StoreResult<Option<Conversation>> {
     found(
         conversations::table
-            .filter(of_kind(ConversationKind::Direct))
+            .filter(IsDirect)
             .filter(conversations::user_lo.eq(a.min(b).0))
             .filter(conversations::user_hi.eq(a.max(b).0))
             .select(ConversationRow::as_select())
@@ -110,7 +136,7 @@ pub(super) fn by_id(conn: &mut SqliteConnection, id: ConversationId) -> StoreRes
 pub(super) fn room_by_name(conn: &mut SqliteConnection, name: &str) -> StoreResult<Option<Conversation>> {
     found(
         conversations::table
-            .filter(of_kind(ConversationKind::Room))
+            .filter(IsRoom)
             .filter(conversations::name.eq(name))
             .select(ConversationRow::as_select())
             .get_result(conn),
@@ -123,7 +149,7 @@ pub(super) fn list_rooms(
     limit: usize,
 ) -> StoreResult<Vec<Conversation>> {
     let rows: Vec<ConversationRow> = conversations::table
-        .filter(of_kind(ConversationKind::Room))
+        .filter(IsRoom)
         .filter(conversations::id.gt(after.0))
         .order(conversations::id.asc())
         .limit(i64::try_from(limit).unwrap_or(i64::MAX))
