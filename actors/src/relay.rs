@@ -415,7 +415,7 @@ impl ReplyTo {
 
     fn answer(&mut self, answer: Answer) {
         if let Some((relay, slot, tag)) = self.to.take() {
-            // Past the bound: the request was admitted, and sockets bound their unanswered requests.
+            // Past the bound: the request was admitted, by the bounds of mailboxes, of what waits for an append, and of rates.
             let _ = relay.tell_always(RelayMessage::Answer { slot, tag, answer });
         }
     }
