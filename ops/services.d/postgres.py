@@ -65,6 +65,9 @@ class Postgres(Service):
     def prepare(self):
         # `initialised` comes last: a directory without it is what an interruption left.
         if (self.data / "initialised").exists():
+            # What a killed one leaves. Nothing works in this directory any more (`Service.start`), though a process of that number may
+            # still be waiting for its parent to notice its end; PostgreSQL would take it for itself and refuse.
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
             return
         self.clear()
         user = self.user()

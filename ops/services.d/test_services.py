@@ -186,6 +186,7 @@ class PostgresLife(Services):
         service = self.up("postgres")
         self.assertIsNotNone(service.asked(["psql", "--command", "CREATE DATABASE a_test; "]))
         os.kill(service.pid(), signal.SIGKILL)
+        until(lambda: not self.again(service).alive(), "the end of a killed PostgreSQL")
         again = self.up("postgres")
         self.assertIsNotNone(again.asked(["psql", "--command", "DROP DATABASE a_test"]))
         Run(service.run.name).down()
