@@ -10,7 +10,7 @@ use std::{
 
 use chinwag_schema::{
     error::{ClientError, CloseCode, ErrorCode},
-    ids::{ConversationId, NodeId, Shard, Slot, Term, UserId},
+    ids::{ConversationId, Shard, Slot, Term, UserId},
     model::Name,
     wire::{Dialect, encoded_event::EncodedEvent},
 };
@@ -23,7 +23,7 @@ use crate::{
     message_kinds,
     ports::{
         StoreResult,
-        directory::{Directory as DirectoryPort, Owner},
+        directory::{Directory as DirectoryPort, NodeLease, Owner, Renewed},
     },
     presence::{PresenceMessage, Status},
     relay::RelayMessage,
@@ -144,7 +144,7 @@ pub enum DirectoryMessage {
     },
     // ---- own
     Renew,
-    Renewed(StoreResult<()>),
+    Renewed(StoreResult<Renewed>),
     SweepGuests,
 }
 
@@ -172,7 +172,7 @@ message_kinds!(DirectoryMessage {
 
 /// What a directory works with and what outlives a panic: who is here is known nowhere else.
 pub struct DirectoryKeep {
-    pub node: NodeId,
+    pub node: NodeLease,
     pub port: Arc<dyn DirectoryPort>,
     pub router: Arc<Router>,
     pub presence: Mailbox<PresenceMessage>,
@@ -353,7 +353,8 @@ impl Behaviour for Directory {
                 let (port, node, shards) = (cx.keep.port.clone(), cx.keep.node, cx.keep.shards.clone());
                 cx.pipe(async move { renew(&*port, node, &shards).await }, DirectoryMessage::Renewed);
             }
-            DirectoryMessage::Renewed(Ok(())) => {}
+            DirectoryMessage::Renewed(Ok(Renewed { anew: false })) => {}
+            DirectoryMessage::Renewed(Ok(Renewed { anew: true })) => register_all(cx.keep),
             DirectoryMessage::Renewed(Err(error)) => tracing::warn!(%error, "leases could not be renewed"),
             DirectoryMessage::SweepGuests => {
                 let now = cx.now();
@@ -366,7 +367,8 @@ impl Behaviour for Directory {
     fn observe(&self, keep: &DirectoryKeep) -> Value {
         let online = keep.here.users.values().filter(|user| !user.sockets.is_empty()).count();
         json!({
-            "node": keep.node.0,
+            "node": keep.node.node.0,
+            "incarnation": keep.node.incarnation,
             "users": online,
             "sockets": keep.here.sockets,
             "guests": keep.here.guests.len(),
@@ -381,19 +383,19 @@ impl Guest {
     }
 }
 
-/// Takes or renews the node's lease and claims every shard that is free; notes which ones this node owns.
-pub async fn renew(port: &dyn DirectoryPort, node: NodeId, shards: &ShardTable) -> StoreResult<()> {
-    port.renew_node(node, LEASE).await?;
-    for index in 0..Shard::COUNT {
-        let shard = Shard(u8::try_from(index).expect("256 shards"));
-        // Terms come from the store in a cluster; a lone node has one term for its life, above those of lives before.
-        let Some(term) = shards.term(shard) else { continue };
-        let owner = port.claim_shard(shard, Owner { node, term }, LEASE).await?;
-        if owner != (Owner { node, term }) {
+/// Takes or renews the node's lease and those of its shards; notes which ones it lost.
+pub async fn renew(port: &dyn DirectoryPort, node: NodeLease, shards: &ShardTable) -> StoreResult<Renewed> {
+    let renewed = port.renew_node(node, LEASE).await?;
+    // Terms come from the store in a cluster; a lone node has one term for its life, above those of lives before.
+    let owned = (0..=u8::MAX).map(Shard).filter_map(|shard| Some((shard, shards.term(shard)?)));
+    let claims: Vec<_> = owned.map(|(shard, term)| (shard, Owner { node: node.node, term })).collect();
+    let holders = port.claim_shards(&claims, LEASE).await?;
+    for ((shard, mine), holder) in claims.into_iter().zip(holders) {
+        if holder != mine {
             shards.lose(shard);
         }
     }
-    Ok(())
+    Ok(renewed)
 }
 
 fn opened(socket: OpenedSocket, cx: &mut Cx<'_, Directory>) {
@@ -460,11 +462,21 @@ fn closed(slot: Slot, user: UserId, cx: &mut Cx<'_, Directory>) {
     }
 }
 
+/// Registers everybody who is here, after the directory forgot this node.
+fn register_all(keep: &DirectoryKeep) {
+    let here = keep.here.users.iter().filter(|(_, user)| !user.sockets.is_empty());
+    put_users(keep.port.clone(), keep.node, here.map(|(&user, _)| (user, true)).collect());
+}
+
+fn note_presence(port: Arc<dyn DirectoryPort>, node: NodeLease, user: UserId, present: bool) {
+    put_users(port, node, vec![(user, present)]);
+}
+
 /// Tells the other nodes, by the port; a hint, so a failure is only logged.
-fn note_presence(port: Arc<dyn DirectoryPort>, node: NodeId, user: UserId, present: bool) {
+fn put_users(port: Arc<dyn DirectoryPort>, node: NodeLease, users: Vec<(UserId, bool)>) {
     actix_rt::spawn(async move {
-        if let Err(error) = port.put_user(node, user, present).await {
-            tracing::debug!(%error, "the directory didn't take a user's registration");
+        if let Err(error) = port.put_users(node, &users).await {
+            tracing::debug!(%error, "the directory didn't take the registration of users");
         }
     });
 }

@@ -13,7 +13,7 @@ use std::{
 
 use chinwag_schema::{
     error::CloseCode,
-    ids::{Epoch, NodeId, Shard, Slot, Term, UserId},
+    ids::{Epoch, Incarnation, NodeId, Shard, Slot, Term, UserId},
     wire::Dialect,
 };
 use tokio::sync::oneshot;
@@ -24,7 +24,10 @@ use crate::{
     directory::{self, Directory, DirectoryKeep, DirectoryMessage, Here, ShardTable},
     metrics::StorageMetrics,
     ports::{
-        StoreResult, account_store::AccountStore, bus::Bus, directory::Directory as DirectoryPort,
+        StoreResult,
+        account_store::AccountStore,
+        bus::Bus,
+        directory::{Directory as DirectoryPort, NodeLease},
         message_store::MessageStore,
     },
     presence::{Known, Presence, PresenceKeep, PresenceMessage, Status},
@@ -120,9 +123,15 @@ pub struct Counters {
     pub malformed: AtomicU64,
 }
 
+/// Names this life of the process.
+pub fn new_incarnation() -> Incarnation {
+    Incarnation::from_random(rand::random())
+}
+
 /// What a node is made of besides its own code: the four ports, credentials, time and threads.
 pub struct Parts {
     pub node: NodeId,
+    pub incarnation: Incarnation,
     pub clock: Arc<dyn Clock>,
     pub placement: Placement,
     pub accounts: Arc<dyn AccountStore>,
@@ -136,6 +145,7 @@ pub struct Parts {
 /// A node of the engine.
 pub struct Node {
     pub id: NodeId,
+    pub incarnation: Incarnation,
     pub epoch: Epoch,
     pub runtime: Arc<Runtime>,
     pub settings: EngineSettings,
@@ -180,7 +190,9 @@ impl Node {
     /// # Errors
     /// When a store doesn't answer.
     pub async fn start(parts: Parts) -> StoreResult<Arc<Self>> {
-        let Parts { node, clock, placement, accounts, messages, directory, bus, protection, settings } = parts;
+        let Parts { node, incarnation, clock, placement, accounts, messages, directory, bus, protection, settings } =
+            parts;
+        let lease = NodeLease { node, incarnation };
         let epoch = messages.epoch().await?;
         let ids = Arc::new(reserve(&*accounts, node, clock.unix_ms()).await?);
         let shards = Arc::new(ShardTable::default());
@@ -188,7 +200,7 @@ impl Node {
         for shard in 0..Shard::COUNT {
             shards.own(Shard(u8::try_from(shard).expect("256 shards")), term);
         }
-        directory::renew(&*directory, node, &shards).await?;
+        directory::renew(&*directory, lease, &shards).await?;
 
         let started_at_ms = clock.unix_ms();
         let runtime = Runtime::start(clock, placement);
@@ -214,7 +226,7 @@ impl Node {
         };
         let presence = runtime.spawn::<Presence>(0, move || keep);
         let keep = DirectoryKeep {
-            node,
+            node: lease,
             port: directory,
             router: conversations.clone(),
             presence: presence.clone(),
@@ -227,11 +239,12 @@ impl Node {
             here: Here::default(),
         };
         let directory = runtime.spawn::<Directory>(last, move || keep);
-        let keep = ServerMailboxKeep { node, bus, directory: directory.clone(), presence: presence.clone() };
+        let keep = ServerMailboxKeep { node: lease, bus, directory: directory.clone(), presence: presence.clone() };
         let server_mailbox = runtime.spawn::<ServerMailbox>(0, move || keep);
 
         let engine = Arc::new(Self {
             id: node,
+            incarnation,
             epoch,
             runtime,
             board: RoomBoard::new(i64::try_from(settings.empty_room_grace.as_millis()).unwrap_or(i64::MAX)),

@@ -10,7 +10,6 @@ use chinwag_schema::{
     envelope::{Body, Envelope},
     error::CloseCode,
     event::Event,
-    ids::NodeId,
     wire::encoded_event::EncodedEvent,
 };
 use serde_json::{Value, json};
@@ -19,16 +18,21 @@ use tokio::sync::mpsc;
 use crate::{
     directory::DirectoryMessage,
     message_kinds,
-    ports::{
-        StoreResult,
-        bus::{Bus, To},
-    },
+    ports::{StoreResult, bus::Bus, directory::NodeLease},
     presence::PresenceMessage,
     runtime::{Behaviour, Cx, Kind, Mailbox},
 };
 
 /// Envelopes that may wait in this node's mailbox on the bus.
 pub const MAILBOX_MAX: usize = 8192;
+
+/// Whom an envelope goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    Node(NodeLease),
+    /// Every node, this one included.
+    All,
+}
 
 /// What the mailbox is told.
 pub enum ServerMailboxMessage {
@@ -48,7 +52,7 @@ message_kinds!(ServerMailboxMessage { Forward, Arrived, Sent, Subscribed, Resubs
 
 /// What the actor works with.
 pub struct ServerMailboxKeep {
-    pub node: NodeId,
+    pub node: NodeLease,
     pub bus: Arc<dyn Bus>,
     pub directory: Mailbox<DirectoryMessage>,
     pub presence: Mailbox<PresenceMessage>,
@@ -80,9 +84,15 @@ impl Behaviour for ServerMailbox {
     fn handle(&mut self, message: ServerMailboxMessage, cx: &mut Cx<'_, Self>) {
         match message {
             ServerMailboxMessage::Forward { to, body } => {
-                let envelope = Envelope { version: Envelope::VERSION, from: cx.keep.node, body };
+                let envelope = Envelope { version: Envelope::VERSION, from: cx.keep.node.node, body };
                 let (bus, payload) = (cx.keep.bus.clone(), envelope.encode());
-                cx.pipe(async move { bus.send(to, payload).await }, ServerMailboxMessage::Sent);
+                let send = async move {
+                    match to {
+                        To::Node(node) => bus.send(node, payload).await,
+                        To::All => bus.broadcast(payload).await,
+                    }
+                };
+                cx.pipe(send, ServerMailboxMessage::Sent);
             }
             ServerMailboxMessage::Arrived(payload) => match Envelope::decode(&payload) {
                 Ok(envelope) => {
@@ -125,7 +135,7 @@ impl Behaviour for ServerMailbox {
 
     fn observe(&self, keep: &ServerMailboxKeep) -> Value {
         json!({
-            "node": keep.node.0,
+            "node": keep.node.node.0,
             "subscribed": self.subscribed,
             "sent": self.sent,
             "arrived": self.arrived,
@@ -159,7 +169,7 @@ fn arrived(envelope: Envelope, cx: &mut Cx<'_, ServerMailbox>) {
             tell(DirectoryMessage::NotifyAll { event: Arc::new(EncodedEvent::new(event, now_ms)) });
         }
         Body::PresenceChanged { user, name, online, last_seen_ms } => {
-            if envelope.from != keep.node {
+            if envelope.from != keep.node.node {
                 let _ = keep.presence.tell(PresenceMessage::RemoteChanged { user, name, online, last_seen_ms });
             }
         }

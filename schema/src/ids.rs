@@ -122,36 +122,58 @@ impl fmt::Display for Seq {
     }
 }
 
-/// Name of the log: positions of another epoch are void (`protocol-native`, 'epoch').
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct Epoch(pub u64);
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $expected:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+        pub struct $name(pub u64);
 
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
-    }
-}
-
-impl FromStr for Epoch {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<Self, BadId> {
-        if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(BadId);
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:016x}", self.0)
+            }
         }
-        u64::from_str_radix(text, 16).map(Self).map_err(|_| BadId)
-    }
+
+        impl FromStr for $name {
+            type Err = BadId;
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                if text.len() != 16 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+                    return Err(BadId);
+                }
+                u64::from_str_radix(text, 16).map(Self).map_err(|_| BadId)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                text.parse().map_err(|_| de::Error::custom($expected))
+            }
+        }
+    };
 }
 
-impl Serialize for Epoch {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+hex_id!(
+    /// Name of the log: positions of another epoch are void (`protocol-native`, 'epoch').
+    Epoch,
+    "an epoch is 16 hexadecimal digits"
+);
+hex_id!(
+    /// One life of a node's process, made at random when it starts. Never 0.
+    Incarnation,
+    "an incarnation is 16 hexadecimal digits"
+);
 
-impl<'de> Deserialize<'de> for Epoch {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        text.parse().map_err(|_| de::Error::custom("an epoch is 16 hexadecimal digits"))
+impl Incarnation {
+    /// Makes one from 64 random bits.
+    pub const fn from_random(bits: u64) -> Self {
+        Self(if bits == 0 { 1 } else { bits })
     }
 }
 

@@ -149,3 +149,35 @@ pub mod native {
     /// How long the request id of a `group.create` is remembered.
     pub const REQUEST_ID_KEPT: std::time::Duration = std::time::Duration::from_secs(10 * 60);
 }
+
+/// Between nodes: the directory and the bus.
+pub mod cluster {
+    use super::Duration;
+    /// Largest payload of one envelope: a page of a conversation's history with room to spare.
+    pub const ENVELOPE_MAX_BYTES: usize = 1024 * 1024;
+    /// What one node's mailbox on Redis may hold, besides its bound in envelopes: 8,192 envelopes of 8 KiB.
+    pub const MAILBOX_MAX_BYTES: usize = 64 * 1024 * 1024;
+    /// A mailbox that nobody reads goes after this time: as long as a node's lease, so that both end together.
+    pub const MAILBOX_KEPT: Duration = Duration::from_secs(10);
+    /// Envelopes (with their overhead) that wait in a node for the way to Redis; beyond it a sender hears 'unavailable'.
+    pub const SENDING_MAX_BYTES: usize = 16 * 1024 * 1024;
+    /// One batch on the way to Redis. A larger one is hardly cheaper, and makes the next ones wait.
+    pub const BATCH_MAX_ENVELOPES: usize = 1024;
+    pub const BATCH_MAX_BYTES: usize = 256 * 1024;
+    /// Envelopes read but not yet taken by the node.
+    pub const ARRIVED_MAX: usize = 256;
+    /// Every request to Redis has this deadline; a connection that answers nothing for as long is given up.
+    pub const REDIS_DEADLINE: Duration = Duration::from_secs(2);
+    /// Waits between attempts to reconnect: doubling, with jitter, from the first to the last.
+    pub const RECONNECT_MIN: Duration = Duration::from_millis(50);
+    pub const RECONNECT_MAX: Duration = Duration::from_secs(2);
+    /// Requests in flight on one connection; beyond it callers hear 'unavailable'.
+    pub const REQUESTS_IN_FLIGHT_MAX: usize = 1024;
+    /// Users put or located in one round trip; more take several.
+    pub const USERS_PER_ROUND_TRIP: usize = 16_384;
+    /// How long a user's registration is kept without being renewed. It counts only while its node's lease runs, so this is
+    /// but the time after which a dead node's registrations are gone.
+    pub const REGISTRATION_KEPT: Duration = Duration::from_secs(60 * 60);
+    /// A user is found on this many nodes at most, the latest ones.
+    pub const NODES_PER_USER_MAX: usize = 64;
+}

@@ -9,7 +9,7 @@ use chinwag_actors::{
     backends::embedded::{
         Database, DatabaseOptions, EmbeddedAccounts, EmbeddedBus, EmbeddedDirectory, EmbeddedMessages, OpenError,
     },
-    engine::{EngineSettings, Node, Parts},
+    engine::{EngineSettings, Node, Parts, new_incarnation},
     ports::{StoreError, account_store::AccountStore, message_store::MessageStore},
     protection::Protection,
     runtime::{Placement, clock::SystemClock},
@@ -134,6 +134,7 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     }
     let node = Node::start(Parts {
         node: NodeId(0),
+        incarnation: new_incarnation(),
         clock: clock.clone(),
         placement: Placement::Pool(arbiters.iter().map(Arbiter::handle).collect()),
         accounts: store.accounts.clone() as Arc<dyn AccountStore>,

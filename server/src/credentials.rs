@@ -5,8 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 use async_trait::async_trait;
 use chinwag_actors::{
     engine::Node,
-    ports::bus::To,
-    server_mailbox::ServerMailboxMessage,
+    server_mailbox::{ServerMailboxMessage, To},
     session::authenticator::{Authenticator, Identity, TokenId},
 };
 use chinwag_schema::{

@@ -34,7 +34,7 @@ use chinwag_actors::{
 };
 use chinwag_schema::{
     error::{ClientError, ErrorCode},
-    ids::{NodeId, UserId},
+    ids::{Incarnation, NodeId, UserId},
     model::User,
     wire::{Dialect, Encoding},
 };
@@ -104,6 +104,7 @@ impl Engine {
         let database = Database::open(dir.path(), &DatabaseOptions { readers: 1 }).unwrap();
         let parts = Parts {
             node: NodeId(1),
+            incarnation: Incarnation(1),
             clock: Arc::new(SystemClock),
             placement: Placement::Here { workers: 1 },
             accounts: Arc::new(EmbeddedAccounts::new(database.clone())),

@@ -5,7 +5,7 @@ use actix_web::{
     http::header,
     web::{self, Data, Payload, ServiceConfig},
 };
-use chinwag_actors::{ports::bus::To, server_mailbox::ServerMailboxMessage};
+use chinwag_actors::server_mailbox::{ServerMailboxMessage, To};
 use chinwag_schema::{
     envelope::Body,
     error::{ClientError, ErrorCode},

@@ -59,6 +59,7 @@ struct FakeTime {
 
 impl Timed for FakeTime {
     type Directory = EmbeddedDirectory;
+    const LEASE: Duration = Duration::from_secs(1);
 
     fn directory(&self) -> &EmbeddedDirectory {
         &self.directory

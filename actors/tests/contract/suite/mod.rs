@@ -108,10 +108,16 @@ macro_rules! directory_contract {
     ($make:path) => {
         $crate::suite::contract_tests!($make, directory, crate::suite::directory:
             node_leases_run_out,
+            a_node_has_one_life_until_its_lease_ends,
             a_shard_has_one_owner_until_its_lease_ends,
+            claims_are_answered_in_the_order_asked_for,
             only_the_owner_can_release_a_shard,
             leaving_ends_shards_and_registrations,
+            an_earlier_life_ends_nothing_of_the_next,
             users_are_located_on_nodes_whose_leases_run,
+            thousands_are_put_and_located_at_once,
+            a_guests_name_has_one_holder_until_it_runs_out,
+            only_its_holder_can_release_a_guests_name,
         );
     };
 }
@@ -121,9 +127,13 @@ macro_rules! bus_contract {
     ($make:path) => {
         $crate::suite::contract_tests!($make, bus, crate::suite::bus:
             envelopes_arrive_in_order,
+            many_are_sent_at_once_in_order,
+            any_payload_arrives_as_it_was_and_a_huge_one_is_refused,
             a_full_mailbox_refuses_and_recovers,
             a_broadcast_reaches_everyone,
             a_later_subscription_replaces_the_mailbox,
+            each_life_of_a_node_has_its_own_mailbox,
+            a_mailbox_ends_when_it_is_closed_or_dropped,
         );
     };
 }
