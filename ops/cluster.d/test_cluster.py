@@ -180,7 +180,7 @@ class Clusters(unittest.TestCase):
         self.proxied("nginx")
 
     def test_haproxy_sends_nobody_to_a_node_that_is_about_to_stop(self):
-        cluster = self.up(2, "--proxy", "haproxy", "--", "--drain", str(PATIENCE_S))
+        cluster = self.up(2, "--proxy", "haproxy", "--", "--drain", "10")
         os.kill(cluster.nodes[0]["pid"], signal.SIGTERM)
         until(lambda: {ask(cluster.proxy["http"]) for _ in range(4)} == {"n2"}, "only the node that stays behind the proxy")
         self.assertTrue(processes.alive(cluster.nodes[0]["known"]))

@@ -12,6 +12,7 @@ from service import NotReady, Service
 
 NODES_MAX = 3
 HEAP = "1g"
+HEAP_AT_FIRST = "256m"
 DIRECT_MEMORY = "512m"
 
 # What Cassandra reaches into, and Java 17 keeps closed.
@@ -130,8 +131,11 @@ class Cassandra(Service):
             "logback.configurationFile": packages.HERE / "logback.xml",
             "java.io.tmpdir": self.directory,
         }
-        command = [packages.java(), f"-Xms{HEAP}", f"-Xmx{HEAP}", f"-XX:MaxDirectMemorySize={DIRECT_MEMORY}", "-Xss384k"]
+        command = [packages.java(), f"-Xms{HEAP_AT_FIRST}", f"-Xmx{HEAP}", f"-XX:MaxDirectMemorySize={DIRECT_MEMORY}", "-Xss384k"]
         command += ["-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError", "-XX:+PerfDisableSharedMem"]
+        if self.run.fast_start:
+            # Half the processor time of a start goes into the better of Java's two compilers.
+            command.append("-XX:TieredStopAtLevel=1")
         command += [f"--add-exports={name}=ALL-UNNAMED" for name in EXPORTS]
         command += [f"--add-opens={name}=ALL-UNNAMED" for name in OPENS]
         command += [f"-D{name}={value}" for name, value in (PROPERTIES | own).items()]
