@@ -1,5 +1,6 @@
 """Services in containers, where a Docker engine is there and a package isn't."""
 
+import calendar
 import json
 import subprocess
 import time
@@ -53,7 +54,7 @@ def pid(known):
 def age_s(known):
     started = inspect(known).get("StartedAt", "")[:19]
     try:
-        return time.time() - time.mktime(time.strptime(started, "%Y-%m-%dT%H:%M:%S")) + time.timezone
+        return time.time() - calendar.timegm(time.strptime(started, "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
         return 0.0
 

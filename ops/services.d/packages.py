@@ -90,7 +90,7 @@ def fetch_cassandra():
             return
         partial = jars.with_suffix(".partial")
         say(f"fetching Cassandra {CASSANDRA_VERSION} (66 MB, once; kept in {jars})")
-        command = ["mvn", "--batch-mode", "--quiet", "--strict-checksums", "--file", HERE / "pom.xml"]
+        command = ["mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", "--strict-checksums", "--file", HERE / "pom.xml"]
         command += ["dependency:copy-dependencies", f"-DoutputDirectory={partial}", "-DincludeScope=runtime"]
         for attempt in range(1, FETCH_TRIES + 1):
             try:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 from unittest import mock
@@ -164,6 +165,71 @@ class Trouble(Services):
         for name in ("", "../x", "a/b", "A", "x" * 33):
             with self.assertRaises(Failure):
                 Run(name)
+
+
+# As much of Docker's client as we call. A container is a Redis of this machine, its name and port kept in a file.
+DOCKER = f"""#!{sys.executable}
+import json, os, pathlib, signal, subprocess, sys, time
+place = pathlib.Path(__file__).parent
+verb, words = sys.argv[1], sys.argv[2:]
+with (place / "calls").open("a") as calls:
+    calls.write(" ".join(sys.argv[1:]) + chr(10))
+def state(name):
+    file = place / name
+    return json.loads(file.read_text()) if file.exists() else None
+if verb == "info":
+    print("24.0.7")
+elif verb == "run":
+    name, port = words[words.index("--name") + 1], words[words.index("--publish") + 1].split(":")[1]
+    data = place / ("volume-" + name)
+    data.mkdir(exist_ok=True)
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", port, "--dir", data, *words[words.index("redis-server") + 1 :]]
+    quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    (place / name).write_text(json.dumps({{"pid": subprocess.Popen(command, **quiet).pid}}))
+elif verb == "inspect":
+    if not state(words[0]):
+        sys.exit("no such object")
+    running = os.path.exists(f"/proc/{{state(words[0])['pid']}}/fd/0")
+    now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    print(json.dumps([{{"State": {{"Running": running, "Pid": state(words[0])["pid"], "StartedAt": now}}}}]))
+elif verb == "stop":
+    os.kill(state(words[-1])["pid"], signal.SIGTERM)
+    while os.path.exists(f"/proc/{{state(words[-1])['pid']}}/fd/0"):
+        time.sleep(0.05)
+elif verb == "rm":
+    if state(words[-1]):
+        (place / words[-1]).unlink()
+"""
+
+
+class Containers(Services):
+    """The way of the calls; the images themselves need an engine."""
+
+    def setUp(self):
+        place = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        self.addCleanup(place.cleanup)
+        self.docker = pathlib.Path(place.name) / "docker"
+        self.docker.write_text(DOCKER)
+        self.docker.chmod(0o755)
+        path = {"PATH": f"{place.name}:{os.environ['PATH']}"}
+        for patch in (mock.patch.dict(os.environ, path), mock.patch("redis.Redis.missing", lambda _: ["redis-server"])):
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def test_a_service_whose_package_is_missing_runs_in_a_container_and_keeps_its_data(self):
+        service = self.up("redis")
+        self.assertEqual("docker", service.state["how"])
+        self.ask_redis(service, "SET greeting hello")
+        self.assertIn("docker", self.status(service.run)[1])
+        Run(service.run.name).down()
+        self.assertFalse(self.again(service).alive())
+        again = self.up("redis")
+        self.assertEqual(service.address, again.address)
+        self.assertIn("hello", self.ask_redis(again, "GET greeting"))
+        Run(service.run.name).wipe()
+        calls = self.docker.with_name("calls").read_text()
+        self.assertIn(f"--publish 127.0.0.1:{service.port()}:6379", calls)
+        self.assertIn(f"volume rm --force chinwag-{service.run.name}-redis", calls)
 
 
 class Ports(unittest.TestCase):
