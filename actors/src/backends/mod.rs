@@ -1,2 +1,3 @@
 //! Backends of the four ports.
+pub mod clustered;
 pub mod embedded;

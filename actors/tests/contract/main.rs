@@ -5,4 +5,6 @@
 //! and add what only that backend promises.
 
 mod embedded;
+#[cfg(feature = "service-tests")]
+mod redis;
 mod suite;

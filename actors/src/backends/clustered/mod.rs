@@ -1,0 +1,2 @@
+//! Backends of the four ports for many nodes: services that all of them reach.
+pub mod redis;
