@@ -130,6 +130,38 @@ pub mod storage {
     pub const CURSORS_WAITING_MAX: usize = 100_000;
 }
 
+/// The log on Scylla or Cassandra.
+pub mod cql {
+    use super::Duration;
+    /// Seqs of one partition: 16 MiB of the longest messages, some hundred KiB of usual ones.
+    pub const BUCKET_EVENTS: u32 = 1_000;
+    /// Groups of one append that are written at once: each is a round of consensus, which waits more than it works.
+    pub const GROUPS_AT_ONCE: usize = 64;
+    /// Reads of one call that run at once.
+    pub const READS_AT_ONCE: usize = 32;
+    /// Text of one batch: servers refuse writes of 16 MiB, and hold each several times until it is decided.
+    pub const BATCH_MAX_BYTES: usize = 1024 * 1024;
+    /// Ids looked for by one read; ScyllaDB refuses more than 100.
+    pub const IDS_PER_READ: usize = 100;
+    /// Buckets of a sender listed by one read: most are active in few.
+    pub const SENDER_BUCKETS_PER_READ: i32 = 32;
+    /// Logs looked at by retention between two reads.
+    pub const AGES_PER_READ: i32 = 100;
+    /// Wait for one answer; the servers give up after two seconds.
+    pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
+    /// Tries to write a batch whose outcome is unknown, each followed by a look at what is there.
+    pub const WRITE_TRIES_MAX: usize = 2;
+    /// Tries of a claim, or of a change of one message, while others do the same.
+    pub const FENCE_TRIES_MAX: usize = 8;
+    /// Buckets that a search for the head walks past where it was to be found; one is usual.
+    pub const WALK_BUCKETS_MAX: usize = 16;
+    /// Logs, and senders in them, of which a node remembers the end: about 10 MiB each.
+    pub const KNOWN_LOGS_MAX: usize = 65_536;
+    pub const KNOWN_SENDERS_MAX: usize = 131_072;
+    /// Longest retention that becomes a TTL. Some servers refuse to store what expires after 2038; beyond it the job removes.
+    pub const TTL_MAX: Duration = Duration::from_secs(3 * 365 * 86_400);
+}
+
 /// Lists in frames of the native protocol. Together they also keep a reply well below what a socket's queue holds.
 pub mod native {
     /// Positions named in one `hello` or `resume`.

@@ -1,2 +1,3 @@
 //! Backends of the four ports for many nodes: services that all of them reach.
 pub mod redis;
+pub mod scylla;
