@@ -49,11 +49,13 @@ impl Process {
     /// At the scheduler's precision; where the kernel doesn't tell that, in ticks of 10 ms.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         ensure!(self.is_alive(), "process {} is gone", self.pid);
+        // Held while reading: of two readings at once the earlier, noted last, would be taken for that of new threads.
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         let now = thread_times(self.pid)?;
         if now.is_empty() {
             return Ok(Stat::read(self.pid)?.cpu);
         }
-        Ok(self.threads.lock().unwrap_or_else(PoisonError::into_inner).update(now))
+        Ok(threads.update(now))
     }
 
     /// Returns resident memory, bytes.
@@ -166,6 +168,21 @@ mod tests {
             last = now;
         }
         assert!(last > begun, "five busy threads used nothing");
+    }
+
+    #[test]
+    fn readings_at_the_same_time_count_nothing_twice() {
+        let process = Process::watch(std::process::id()).unwrap();
+        let begun = (process.cpu().unwrap(), std::time::Instant::now());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| (0..200).for_each(|_| drop(process.cpu().unwrap())));
+            }
+        });
+        let (used, took) = (process.cpu().unwrap() - begun.0, begun.1.elapsed());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u32;
+        // A thread that had lived for long would be counted anew each time.
+        assert!(used <= took * cores + Duration::from_millis(100), "{used:?} of CPU in {took:?} on {cores} cores");
     }
 
     #[test]
