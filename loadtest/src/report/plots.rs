@@ -224,7 +224,7 @@ fn about(timer: &str) -> &'static str {
         "delivered" => "From when a message was due until a receiver had it.",
         "history" => "From the request to the page.",
         "join" => "From the request to its answer.",
-        "presence" => "From a user's coming or going until a friend heard of it.",
+        "presence" => "From when a user's coming or going was due until a friend heard of it.",
         _ => "",
     }
 }

@@ -193,14 +193,15 @@ impl Life {
     /// Comes and goes until the time is over; returns how often.
     async fn live(self) -> anyhow::Result<u64> {
         let Self { run, program, index, login, first, turn, until } = self;
-        let note = |online| {
+        // At the moment at which it was due: who is late by the server's slowness doesn't hide that.
+        let note = |online, due| {
             if let Some(program) = &program {
-                program.note(index, online, Instant::now());
+                program.note(index, online, due);
             }
         };
         let (mut moves, mut due) = (0, first);
         while due < until && run.sleep(due.saturating_duration_since(Instant::now())).await {
-            note(true);
+            note(true, due);
             let mut peer =
                 Peer::connect(&run, index, &login).await.with_context(|| format!("{} can't come", login.name))?;
             moves += 1;
@@ -212,7 +213,7 @@ impl Life {
                     Err(_) => break,
                 }
             }
-            note(false);
+            note(false, goes);
             peer.close().await;
             moves += 1;
             due += turn;

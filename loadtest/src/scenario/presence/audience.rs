@@ -53,7 +53,7 @@ impl Program {
         Self { users, moments, grace, announced: AtomicU64::new(0) }
     }
 
-    /// Notes that a user begins to come or go.
+    /// Notes that a user begins to come or go, and when that was due.
     pub fn note(&self, user: usize, online: bool, at: Instant) {
         let mut moments = self.moments[user].lock().unwrap_or_else(PoisonError::into_inner);
         debug_assert_eq!(moments.len().is_multiple_of(2), online, "comings and goings take turns");
