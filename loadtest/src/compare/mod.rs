@@ -22,7 +22,10 @@ use anyhow::ensure;
 use clap::ValueEnum;
 use dialect::Dialect;
 
-use crate::report::model::Delays;
+use crate::{
+    report::model::Delays,
+    scenario::{connect, direct, fanout, idle},
+};
 
 /// Bytes of text in every message.
 pub const CONTENT_BYTES: usize = 100;
@@ -129,6 +132,20 @@ impl Workload {
             Setup::Room | Setup::Pairs => ("CPU per delivery", "us"),
             Setup::Idle => ("memory per connection", "KiB"),
             Setup::Connects => ("CPU per 10,000 connects", "s"),
+        }
+    }
+}
+
+impl Workload {
+    /// Returns what ours may cost at most, and whether that is a multiple of the raw limit.
+    fn bar(self) -> (f64, bool) {
+        match self {
+            Self::A1 | Self::A3 => (fanout::BAR, true),
+            Self::A2 => (fanout::BURST_BAR, true),
+            Self::B1 => (direct::CLOSED_BAR, true),
+            Self::B2 => (direct::OPEN_BAR, true),
+            Self::C => (idle::BAR_KIB, false),
+            Self::D => (connect::BAR_S, false),
         }
     }
 }

@@ -90,7 +90,7 @@ impl Table {
         Some(Figure::of_rounds(&format!("{}, {}", line.name(), kind.name()), line.unit(), &rounds))
     }
 
-    /// Returns all figures; those of ours and of the others beside the raw limit, where there is one.
+    /// Returns all figures; costs beside the raw limit, where there is one, and ours held to their bars.
     pub fn figures(&self) -> Vec<Figure> {
         let mut figures = Vec::new();
         for line in self.lines() {
@@ -99,6 +99,10 @@ impl Table {
                 let Some(mut figure) = self.figure(line, kind) else { continue };
                 if let (Line::Cost(_), Some(limit)) = (line, limit.as_ref().filter(|_| kind != Kind::Limit)) {
                     figure.reference = Some(Reference { name: Kind::Limit.name().into(), value: limit.value });
+                }
+                if let (Line::Cost(workload), Kind::Ours) = (line, kind) {
+                    let (bar, is_ratio) = workload.bar();
+                    figure.bar = Some(bar).filter(|_| figure.reference.is_some() == is_ratio);
                 }
                 figures.push(figure);
             }
@@ -172,6 +176,8 @@ mod tests {
         assert_eq!(names, wanted);
         assert_eq!((figures[1].value, figures[1].range), (8.0, Some((7.0, 9.0))));
         assert_eq!(figures[1].held(), 8.0 / 7.0);
+        let bars: Vec<_> = figures.iter().map(|figure| figure.bar).collect();
+        assert_eq!(bars, [None, Some(1.25), Some(6.0), None, None]);
         assert!(figures[0].reference.is_none() && figures[2].reference.is_none() && figures[4].reference.is_none());
     }
 

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{
+    figures,
     format::{self, escape},
-    model::{Figure, Report},
+    model::Report,
     plots, tables,
 };
 
@@ -28,7 +29,7 @@ pub fn render(report: &Report) -> String {
     );
     head(report, &mut page);
     boxes(report, &mut page);
-    section("Figures", figures(report), &mut page);
+    section("Figures", figures::all(&report.figures), &mut page);
     section("Over time", gathered(plots::over_time, report, "plots"), &mut page);
     section("Phases", tables::phases(report), &mut page);
     let delays = gathered(plots::percentiles, report, "plots one") + &tables::delays(&report.delays);
@@ -119,62 +120,13 @@ fn boxes(report: &Report, page: &mut String) {
     }
 }
 
-fn figures(report: &Report) -> String {
-    if report.figures.is_empty() {
-        return String::new();
-    }
-    let cards: String = report.figures.iter().map(card).collect();
-    format!("<div class=cards>\n{cards}</div>\n")
-}
-
-fn card(figure: &Figure) -> String {
-    let Figure { name, unit, value, range, reference, .. } = figure;
-    let (class, badge) = match figure.passes() {
-        Some(true) => ("good", "<em class=good>passed</em>"),
-        Some(false) => ("bad", "<em class=bad>missed</em>"),
-        None => ("", ""),
-    };
-    let mut card = format!(
-        "<article class=\"card {class}\"><h3>{}{badge}</h3>\n<p class=value>{} <small>{}</small></p>",
-        escape(name),
-        format::number(*value),
-        escape(&format::unit(unit))
-    );
-    if let Some(bar) = figure.bar {
-        card.push_str(&gauge(figure.held(), bar, figure.at_least));
-    }
-    card.push_str("<ul>");
-    if let Some(reference) = reference {
-        let (own, ratio) = (format::number(reference.value), format::number(figure.held()));
-        let _ = write!(card, "<li><b>{ratio} ×</b> {} ({own})</li>", escape(&reference.name));
-    }
-    if let Some(bar) = figure.bar {
-        let times = if reference.is_some() { " ×" } else { "" };
-        let side = if figure.at_least { "at least" } else { "at most" };
-        let _ = write!(card, "<li>bar: {side} {}{times}</li>", format::number(bar));
-    }
-    if let Some((least, most)) = range {
-        let _ = write!(card, "<li>rounds: {} to {}</li>", format::number(*least), format::number(*most));
-    }
-    card.push_str("</ul></article>\n");
-    card
-}
-
-/// A strip that is filled up to the value, with a mark where the bar is, at two thirds.
-fn gauge(held: f64, bar: f64, at_least: bool) -> String {
-    let part = held / bar * 100.0 / 1.5;
-    let part = if part.is_finite() { part.clamp(0.0, 100.0) } else { 0.0 };
-    let class = if at_least { "gauge from" } else { "gauge" };
-    format!("<div class=\"{class}\" aria-hidden=true><i style=\"width:{part:.1}%\"></i></div>")
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
     use crate::report::{
-        model::{Checked, Delays, Second},
+        model::{Checked, Delays, Figure, Second},
         sample,
     };
 
@@ -292,6 +244,18 @@ mod tests {
         assert!(
             scripts.filter(|script| script.contains("alert(1)")).all(|script| script.contains("\\u003cscript>alert"))
         );
+    }
+
+    #[test]
+    fn many_figures_of_hostile_names_are_a_whole_table() {
+        let mut report = sample::report();
+        let name = |row, column| format!("</table><kbd>{row}, <q>{column}");
+        report.figures = (0..20).map(|n| Figure::new(&name(n / 4, n % 4), "<u>", f64::from(n))).collect();
+        report.figures.push(Figure::new("alone, <s>", "", 1.0).beside("<var>", 2.0).at_most(1.0));
+        report.figures.push(Figure::new("<s> listed", "", 1.0));
+        let page = render(&report);
+        well_formed(&page);
+        assert!(!["<kbd>", "<q>", "<u>", "<s>", "<var>"].iter().any(|element| page.contains(element)));
     }
 
     #[test]

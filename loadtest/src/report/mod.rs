@@ -3,12 +3,13 @@
 pub mod again;
 mod axis;
 pub mod diff;
+mod figures;
 pub mod format;
 pub mod html;
 pub mod model;
 mod plots;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod svg;
 mod tables;
 pub mod threshold;

@@ -9,7 +9,7 @@ use crate::{
     peer::{Login, Protocol},
     report::model::Figure,
     scenario::{
-        crowd::{self, Idle},
+        crowd::{self, ACCOUNTS, CONNECTIONS_MAX, Idle},
         stage::{Stage, conduct},
     },
     target::Common,
@@ -18,9 +18,7 @@ use crate::{
 /// Connections that the figure is about.
 const PER: f64 = 10_000.0;
 /// CPU-seconds for that many, at most.
-const BAR_S: f64 = 1.0;
-/// Sockets at most: a process has 20,000 files on many systems.
-const CONNECTIONS_MAX: usize = 19_000;
+pub(crate) const BAR_S: f64 = 1.0;
 /// How long the server may take to forget the sockets of a round.
 const FORGET: Duration = Duration::from_secs(2);
 
@@ -36,7 +34,7 @@ pub struct Options {
     #[arg(long, default_value_t = crowd::AT_ONCE)]
     at_once: usize,
     /// Accounts that they are spread over, each with its token (1 to 2,000)
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = ACCOUNTS)]
     accounts: usize,
     /// Guests instead
     #[arg(long, conflicts_with = "accounts")]
@@ -49,7 +47,6 @@ pub struct Options {
 pub async fn run(options: Options) -> anyhow::Result<()> {
     ensure!((100..=CONNECTIONS_MAX).contains(&options.connections), "--connections: 100 to {CONNECTIONS_MAX}");
     ensure!((1..=1000).contains(&options.at_once), "--at-once: 1 to 1,000");
-    ensure!((1..=2000).contains(&options.accounts), "--accounts: 1 to 2,000");
     ensure!((1..=100).contains(&options.rounds), "--rounds: 1 to 100");
     let guests = options.guests && options.common.protocol == Protocol::Messenger;
     ensure!(!guests, "--guests: --protocol messenger has none");

@@ -16,11 +16,18 @@ use crate::{
 /// Peers that connect at the same time.
 pub const AT_ONCE: usize = 64;
 
+/// Sockets at most: a process has 20,000 files on many systems.
+pub const CONNECTIONS_MAX: usize = 19_000;
+
+/// Accounts that sockets are spread over, unless it is said otherwise.
+pub const ACCOUNTS: usize = 500;
+
 /// Sockets of one user that a server allows, unless it is told otherwise.
 const SOCKETS_PER_USER: usize = 64;
 
-/// Fails if a server would refuse so many sockets of so few accounts.
+/// Fails if these are more accounts than a run makes, or if a server would refuse so many sockets of so few.
 pub fn check_accounts(common: &Common, sockets: usize, accounts: usize) -> anyhow::Result<()> {
+    ensure!((1..=2000).contains(&accounts), "--accounts: 1 to 2,000");
     // Whoever sets the server's bound knows it.
     let told = common.server_args.iter().any(|argument| argument.starts_with("--max-sockets-per-user"));
     let needed = sockets.div_ceil(SOCKETS_PER_USER);

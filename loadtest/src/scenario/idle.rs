@@ -9,7 +9,7 @@ use crate::{
     peer::{Login, Protocol},
     report::model::Figure,
     scenario::{
-        crowd::{self, Idle},
+        crowd::{self, ACCOUNTS, CONNECTIONS_MAX, Idle},
         stage::{Stage, conduct},
     },
     target::Common,
@@ -18,10 +18,6 @@ use crate::{
 /// Sockets before the first measurement: they pay for what is paid once (code, thread-local buffers), and have the allocator give back what
 /// starting needed.
 const FIRST: usize = 1000;
-/// Sockets at most: a process has 20,000 files on many systems.
-const CONNECTIONS_MAX: usize = 19_000;
-/// Accounts that sockets are spread over where there are no guests.
-const ACCOUNTS: usize = 500;
 /// Connecting at the same time: few, so that what connecting needs for a moment stays little beside what staying needs.
 const AT_ONCE: usize = 16;
 /// Memory is measured when it has changed by less than this in [`SETTLE`]: a server gives back what connecting needed only after a while.
@@ -30,6 +26,8 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Users who come and go while it settles.
 const VISITORS: usize = 100;
 const SETTLE_MAX: Duration = Duration::from_secs(20);
+/// Resident memory of a socket, KiB, at most.
+pub(crate) const BAR_KIB: f64 = 6.0;
 /// Largest deviation of the cost between two steps from the overall cost, percent, at most.
 const STRAIGHT_BAR: f64 = 20.0;
 
@@ -45,8 +43,15 @@ pub struct Options {
     #[arg(long)]
     accounts: Option<usize>,
     /// The bar: at most so many KiB of resident memory per socket
-    #[arg(long, default_value_t = 6.0)]
+    #[arg(long, default_value_t = BAR_KIB)]
     bar_kib: f64,
+}
+
+impl Options {
+    /// Returns how many accounts the sockets are spread over; `None`: they are guests.
+    fn accounts(&self) -> Option<usize> {
+        self.accounts.or((self.common.protocol == Protocol::Messenger).then_some(ACCOUNTS))
+    }
 }
 
 pub async fn run(options: Options) -> anyhow::Result<()> {
@@ -57,20 +62,18 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
         2 * FIRST
     );
     ensure!(steps.is_sorted_by(|one, next| one < next), "--connections: each number above the one before");
-    ensure!(options.accounts.is_none_or(|count| (1..=2000).contains(&count)), "--accounts: 1 to 2,000");
     ensure!(options.bar_kib > 0.0, "--bar-kib: above 0");
+    if let (Some(accounts), Some(most)) = (options.accounts(), steps.last()) {
+        crowd::check_accounts(&options.common, most + VISITORS, accounts)?;
+    }
     conduct("idle", &options.common, &options, &[], async |stage| play(stage, &options).await).await
 }
 
 async fn play(stage: &Stage, options: &Options) -> anyhow::Result<()> {
     let most = *options.connections.last().context("no step")?;
     stage.check_sockets(most + VISITORS)?;
-    let accounts = options.accounts.or((options.common.protocol == Protocol::Messenger).then_some(ACCOUNTS));
-    let users = match accounts {
-        Some(accounts) => {
-            crowd::check_accounts(&options.common, most + VISITORS, accounts)?;
-            stage.users("idle", accounts).await?
-        }
+    let users = match options.accounts() {
+        Some(accounts) => stage.users("idle", accounts).await?,
         None => stage.guests("idle", most + VISITORS),
     };
     stage.aim(most as u64, "connections");
@@ -129,7 +132,7 @@ fn overall(measured: &[(usize, u64)]) -> f64 {
 /// Returns the largest deviation of what a socket costs between two neighbours from the overall cost, percent.
 fn deviation(measured: &[(usize, u64)]) -> f64 {
     let overall = overall(measured);
-    let steps = measured.windows(2).map(|pair| (kib_each(pair[0], pair[1]) - overall).abs() / overall * 100.0);
+    let steps = measured.windows(2).map(|pair| (kib_each(pair[0], pair[1]) - overall).abs() / overall.abs() * 100.0);
     steps.fold(0.0, f64::max)
 }
 
