@@ -67,10 +67,8 @@ impl Report {
 
     /// Returns how many violations there were: the checker lists the first, and then says how many more it found.
     pub fn violation_count(&self) -> u64 {
-        let more = self.violations.last().and_then(|last| {
-            let last = last.strip_prefix("… ").unwrap_or(last);
-            last.strip_prefix("and ")?.strip_suffix(" more")?.parse::<u64>().ok()
-        });
+        let more = self.violations.last();
+        let more = more.and_then(|last| last.strip_prefix("… and ")?.strip_suffix(" more")?.parse::<u64>().ok());
         let listed = self.violations.len() as u64;
         more.map_or(listed, |more| listed - 1 + more)
     }
@@ -126,11 +124,15 @@ impl Figure {
         Self { name: name.into(), unit: unit.into(), value, range: None, reference: None, bar: None, at_least: false }
     }
 
-    /// Makes a figure of several rounds: their median, with the range.
+    /// Makes a figure of several rounds: their median (of an even number the mean of the middle two), with the range.
     pub fn of_rounds(name: &str, unit: &str, rounds: &[f64]) -> Self {
         let mut sorted: Vec<f64> = rounds.iter().copied().filter(|round| round.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
-        let value = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
+        let value = match sorted.len() {
+            0 => f64::NAN,
+            even if even.is_multiple_of(2) => f64::midpoint(sorted[even / 2 - 1], sorted[even / 2]),
+            odd => sorted[odd / 2],
+        };
         let range = (sorted.len() > 1).then(|| (sorted[0], sorted[sorted.len() - 1]));
         Self { range, ..Self::new(name, unit, value) }
     }
@@ -236,7 +238,17 @@ pub struct Second {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::report::sample;
+
+    #[test]
+    fn rounds_are_told_by_their_median_and_range() {
+        let of = |rounds: &[f64]| Figure::of_rounds("", "", rounds);
+        assert_eq!((of(&[3.0, 1.0, 8.0]).value, of(&[3.0, 1.0, 8.0]).range), (3.0, Some((1.0, 8.0))));
+        assert_eq!(of(&[8.0, 1.0]).value, 4.5);
+        assert_eq!((of(&[2.0, f64::NAN]).value, of(&[2.0]).range), (2.0, None));
+        assert!(of(&[]).value.is_nan());
+    }
 
     #[test]
     fn violations_that_arent_listed_count_too() {

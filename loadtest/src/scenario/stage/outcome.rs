@@ -22,9 +22,6 @@ use crate::{
     target::Common,
 };
 
-/// Violations kept in a report.
-const VIOLATIONS_MAX: usize = 200;
-
 /// What is known of a run before it begins.
 pub struct Setting {
     pub scenario: &'static str,
@@ -90,12 +87,6 @@ impl Outcome {
     fn report(self) -> Report {
         let Self { setting, recorded, verdict, .. } = self;
         let totals = &recorded.totals;
-        let mut violations = verdict.violations;
-        let more = violations.len().saturating_sub(VIOLATIONS_MAX);
-        violations.truncate(VIOLATIONS_MAX);
-        if more > 0 {
-            violations.push(format!("and {more} more"));
-        }
         Report {
             format: FORMAT,
             version: env!("CARGO_PKG_VERSION").into(),
@@ -115,7 +106,7 @@ impl Outcome {
             errors: totals.errors.clone(),
             phases: recorded.phases,
             series: recorded.series,
-            violations,
+            violations: verdict.violations,
             checked: verdict.checked,
             metrics: self.metrics,
         }
@@ -127,8 +118,11 @@ fn reasons(report: &Report, common: &Common) -> Vec<String> {
     let mut reasons = Vec::new();
     reasons.extend(report.partial.clone());
     if let Some(first) = report.violations.first() {
-        let count = report.violations.len();
-        reasons.push(format!("the checker found {count} violations, first: {first}"));
+        let count = match report.violation_count() {
+            1 => "a violation".to_owned(),
+            more => format!("{more} violations, first"),
+        };
+        reasons.push(format!("the checker found {count}: {first}"));
     }
     for threshold in &common.fail_if {
         // What isn't there can't be held to anything: that must not pass.

@@ -46,15 +46,19 @@ fn write_all(text: &mut String, report: &Report) -> std::fmt::Result {
     write_errors(text, &report.errors)?;
     let checked = report.checked;
     let (messages, deliveries) = (count(checked.messages), count(checked.deliveries));
-    let found = match report.violations.len() {
+    let found = match report.violation_count() {
+        0 if checked.messages == 0 => {
+            writeln!(text, "  checked: no messages")?;
+            return Ok(());
+        }
         0 => "nothing lost, repeated or out of order".to_owned(),
         1 => "1 violation".to_owned(),
-        more => format!("{} violations", count(more as u64)),
+        more => format!("{} violations", count(more)),
     };
     writeln!(
         text,
         "  checked: {messages} messages, {deliveries} deliveries, {} histories: {found}",
-        checked.histories
+        count(checked.histories)
     )?;
     for violation in report.violations.iter().take(LINES_MAX) {
         writeln!(text, "    {violation}")?;
@@ -85,7 +89,7 @@ fn write_errors(text: &mut String, errors: &BTreeMap<String, u64>) -> std::fmt::
 
 /// Tells a figure: value, range, reference, bar and whether it is met.
 fn told(figure: &Figure) -> String {
-    let mut text = format!("{} {}", number(figure.value), figure.unit);
+    let mut text = format!("{} {}", number(figure.value), figure.unit).trim_end().to_owned();
     if let Some((least, most)) = figure.range {
         let _ = write!(text, " ({} to {})", number(least), number(most));
     }
@@ -102,6 +106,7 @@ fn told(figure: &Figure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{model::Checked, sample};
 
     #[test]
     fn a_figure_tells_its_bar_and_whether_it_is_met() {
@@ -109,5 +114,16 @@ mod tests {
         assert_eq!(told(&figure), "1.5 us (1 to 2), 1.25 × limit (1.2); bar ≤ 1.25: PASS");
         assert_eq!(told(&Figure::new("rate", "/s", 900.0).at_least(1000.0)), "900 /s; bar ≥ 1,000: missed");
         assert_eq!(told(&Figure::new("rate", "/s", 900.0)), "900 /s");
+        assert_eq!(told(&Figure::new("moves", "", 900.0)), "900");
+    }
+
+    #[test]
+    fn nothing_is_said_to_be_whole_that_was_not_checked() {
+        let mut report = sample::report();
+        assert!(text(&report).contains("1 histories: nothing lost, repeated or out of order"));
+        report.checked = Checked::default();
+        assert!(text(&report).contains("checked: no messages\n") && !text(&report).contains("lost"));
+        report.violations = vec!["1 was lost".into(), "… and 40 more".into()];
+        assert!(text(&report).contains("histories: 41 violations"), "{}", text(&report));
     }
 }
