@@ -1,13 +1,13 @@
 //! `diff`: two results side by side: first what differs in how they were made, then what they found.
 
-use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeMap, fmt::Write as _, io::Write as _, path::PathBuf};
 
 use anyhow::ensure;
 use serde_json::Value;
 
 use super::{
     format,
-    model::{Figure, Report},
+    model::{Delays, Figure, Report},
 };
 
 #[derive(clap::Args, Debug)]
@@ -29,7 +29,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         before.scenario,
         after.scenario
     );
-    print!("{}", compare(&before, &after));
+    // A reader that has seen enough is no reason to fail.
+    let _ = std::io::stdout().write_all(compare(&before, &after).as_bytes());
     Ok(())
 }
 
@@ -42,6 +43,7 @@ pub fn compare(before: &Report, after: &Report) -> String {
     section(&mut text, "Conditions", ["", "before", "after", ""], conditions(before, after));
     section(&mut text, "Figures", ["", "before", "after", "change"], figures(before, after));
     section(&mut text, "Delays (ms)", ["", "before", "after", "change"], delays(before, after));
+    section(&mut text, "Phases (ms)", ["", "before", "after", "change"], phases(before, after));
     section(&mut text, "Counts", ["", "before", "after", "change"], counts(before, after));
     if text.contains(BEYOND) {
         let _ = writeln!(text, "\n{BEYOND}: no round of the one was like any round of the other.");
@@ -110,9 +112,10 @@ fn described(report: &Report) -> Vec<(String, String)> {
     ];
     leaves("setting", &report.settings, &mut all);
     // What a health check says of the moment is no condition.
-    for server in &report.servers {
+    for (index, server) in report.servers.iter().enumerate() {
+        let name = if report.servers.len() > 1 { format!("server {}", index + 1) } else { "server".into() };
         for fact in ["version", "arguments", "unlimited"] {
-            all.extend(server.get(fact).map(|value| (format!("server {fact}"), plain(value))));
+            all.extend(server.get(fact).map(|value| (format!("{name} {fact}"), plain(value))));
         }
     }
     all
@@ -188,15 +191,29 @@ fn figure_change(old: &Figure, new: &Figure) -> String {
     }
 }
 
+/// What is compared of delays.
+type Stat = (&'static str, fn(&Delays) -> f64);
+const STATS: [Stat; 4] = [("p50", |d| d.p50), ("p95", |d| d.p95), ("p99", |d| d.p99), ("max", |d| d.max)];
+
 fn delays(before: &Report, after: &Report) -> Vec<Line> {
+    let lines = pairs(&before.delays, &after.delays)
+        .flat_map(|(name, old, new)| STATS.map(|(stat, of)| line(format!("{name} {stat}"), old.map(of), new.map(of))));
+    lines.collect()
+}
+
+/// Compares the phases that both have, where there are no figures: those sum phases up.
+fn phases(before: &Report, after: &Report) -> Vec<Line> {
     let mut lines = Vec::new();
-    for (name, old, new) in pairs(&before.delays, &after.delays) {
-        for (stat, of) in
-            [("p50", |d: &super::model::Delays| d.p50), ("p95", |d| d.p95), ("p99", |d| d.p99), ("max", |d| d.max)]
-                as [(_, fn(&super::model::Delays) -> f64); 4]
-        {
-            let (old, new) = (old.map(of), new.map(of));
-            lines.push(line(format!("{name} {stat}"), old, new));
+    if !before.figures.is_empty() || !after.figures.is_empty() {
+        return lines;
+    }
+    for old in &before.phases {
+        let Some(new) = after.phases.iter().find(|new| new.name == old.name) else { continue };
+        for (name, old_delays, new_delays) in pairs(&old.delays, &new.delays) {
+            let told = STATS.into_iter().filter(|(stat, _)| *stat != "max");
+            lines.extend(told.map(|(stat, of)| {
+                line(format!("{}: {name} {stat}", old.name), old_delays.map(of), new_delays.map(of))
+            }));
         }
     }
     lines
@@ -240,11 +257,11 @@ fn change(old: f64, new: f64) -> String {
     if !old.is_finite() || !new.is_finite() {
         return String::new();
     }
-    match (new - old) / old * 100.0 {
+    match (new - old) / old.abs() * 100.0 {
         _ if old == new => "=".into(),
         percent if !percent.is_finite() => "from none".into(),
         percent if percent.abs() < 0.05 => "=".into(),
-        percent if percent.abs() < 999.5 => format!("{percent:+.1} %"),
+        percent if percent.abs() < 999.5 || new / old < 0.0 => format!("{percent:+.1} %"),
         _ => format!("× {}", format::number(new / old)),
     }
 }
@@ -295,6 +312,34 @@ mod tests {
         let mut near = later();
         near.figures[0].range = Some((1.2, 1.6));
         assert!(!compare(&sample::report(), &near).contains(BEYOND));
+    }
+
+    #[test]
+    fn phases_are_compared_where_there_are_no_figures() {
+        let (mut before, mut after) = (sample::report(), sample::report());
+        assert!(!compare(&before, &after).contains("Phases"));
+        before.figures.clear();
+        after.figures.clear();
+        after.phases[1].delays.get_mut("delivered").unwrap().p95 *= 1.5;
+        after.phases.remove(0);
+        let text = compare(&before, &after);
+        assert!(row(&text, "400 users: delivered p95").ends_with("+50.0 %"), "{text}");
+        assert!(!text.contains("100 users"), "{text}");
+    }
+
+    #[test]
+    fn changes_have_the_sign_of_their_direction() {
+        for (old, new, text) in [
+            (-2.0, 2.0, "+200.0 %"),
+            (-2.0, -4.0, "-100.0 %"),
+            (2.0, -2.0, "-200.0 %"),
+            (-1.0, 30.0, "+3100.0 %"),
+            (1.0, 30.0, "× 30"),
+            (0.0, 0.0, "="),
+            (0.0, 3.0, "from none"),
+        ] {
+            assert_eq!(change(old, new), text, "{old} to {new}");
+        }
     }
 
     #[test]
