@@ -1,101 +1,83 @@
-//! A client of the native protocol: requests with their replies, and events.
+//! A client of the native protocol that sees every frame: requests with their replies, and events. For what isn't measured, and for the
+//! scenarios that are about frames; users of the others are [peers](crate::peer), over the same socket.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, bail};
 use chinwag_schema::{
     ids::{ConversationId, Seq},
     limits::conversation::PAGE_MAX,
+    model::Position,
     wire::native::{
-        Command, Credentials, Hello, HistoryFrom, HistoryResult, LoggedEvent, Request, RoomRef, SUBPROTOCOL,
+        Command, Credentials, Hello, HistoryFrom, HistoryResult, Listening, LoggedEvent, Request, RoomRef, SUBPROTOCOL,
         SendResult, SendTo, ServerFrame, VERSION, Welcome,
     },
 };
-use futures_util::{SinkExt, StreamExt};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
-};
 use uuid::Uuid;
 
-/// No answer within this time is an error.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+use crate::peer::socket::{Socket, Upgrade};
 
 /// A connected, welcomed client.
 pub struct Client {
-    socket: WebSocketStream<TcpStream>,
+    socket: Socket,
     next_id: u64,
 }
 
 impl Client {
     /// Connects and says hello.
     pub async fn connect(address: &str, credentials: Credentials) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Self::over(stream, address, credentials).await
+        Self::greet(Socket::connect(&upgrade(address)).await?, credentials).await
     }
 
     /// Says hello over a connected stream (with socket options of its own).
     pub async fn over(stream: TcpStream, address: &str, credentials: Credentials) -> anyhow::Result<Self> {
-        let mut request = format!("ws://{address}/ws").into_client_request()?;
-        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
-        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+        Self::greet(Socket::over(&upgrade(address), stream).await?, credentials).await
+    }
+
+    async fn greet(socket: Socket, credentials: Credentials) -> anyhow::Result<Self> {
         let mut client = Self { socket, next_id: 0 };
-        let hello = Hello {
-            protocol: VERSION,
-            credentials,
-            client: Some("chinwag-loadtest".into()),
-            features: Vec::new(),
-            positions: Default::default(),
-        };
-        let _: Welcome = client.request(Command::Hello(hello)).await?;
+        let _: Welcome = client.request(hello(credentials, BTreeMap::new())).await?;
         Ok(client)
     }
 
-    /// Gives up the protocol and returns the stream; what was read already is lost.
-    pub fn into_stream(self) -> TcpStream {
-        self.socket.into_inner()
+    /// Makes the frame of a command, and its id.
+    fn frame(&mut self, command: Command) -> (String, Vec<u8>) {
+        self.next_id += 1;
+        let id = self.next_id.to_string();
+        (id.clone(), Request { id, command }.encode())
     }
 
     /// Sends a request without waiting; returns its id.
     pub async fn begin(&mut self, command: Command) -> anyhow::Result<String> {
-        self.next_id += 1;
-        let id = self.next_id.to_string();
-        let text = String::from_utf8(Request { id: id.clone(), command }.encode())?;
-        self.socket.send(Message::text(text)).await?;
+        let (id, frame) = self.frame(command);
+        self.socket.send(&frame).await?;
         Ok(id)
     }
 
     /// Sends a request and waits for its result; events that come before are passed over.
     pub async fn request<T: DeserializeOwned>(&mut self, command: Command) -> anyhow::Result<T> {
         let name = command.name();
-        let id = self.begin(command).await?;
-        loop {
-            match tokio::time::timeout(ANSWER_TIMEOUT, self.next())
-                .await
-                .with_context(|| format!("{name}: no answer"))??
-            {
+        let (id, frame) = self.frame(command);
+        let answer = |frame: &[u8]| -> anyhow::Result<Option<T>> {
+            match decode(frame)? {
                 ServerFrame::Reply { id: Some(of), outcome } if of == id => {
-                    let result = outcome.with_context(|| format!("{name} refused"))?;
-                    return ServerFrame::result(&result).with_context(|| format!("{name}: strange result {result}"));
+                    let result = outcome.with_context(|| format!("{name} was refused"))?;
+                    let result =
+                        ServerFrame::result(&result).with_context(|| format!("{name}: strange result {result}"));
+                    result.map(Some)
                 }
                 ServerFrame::Reply { .. } => bail!("{name}: a reply to another request came"),
-                ServerFrame::Logged(_) | ServerFrame::Notice(_) => {}
+                ServerFrame::Logged(_) | ServerFrame::Notice(_) => Ok(None),
             }
-        }
+        };
+        self.socket.ask(name, &frame, answer).await
     }
 
     /// Waits for the next frame.
     pub async fn next(&mut self) -> anyhow::Result<ServerFrame> {
-        loop {
-            match self.socket.next().await.context("the socket ended")?? {
-                Message::Text(text) => return Ok(ServerFrame::decode(&text)?),
-                Message::Close(close) => bail!("the server closed the socket: {close:?}"),
-                _ => {}
-            }
-        }
+        decode(self.socket.next().await?)
     }
 
     /// Sends a message and waits until it is acknowledged.
@@ -106,7 +88,7 @@ impl Client {
     /// Listens in a room by name, which is made if need be; returns its id and head.
     pub async fn listen(&mut self, name: &str) -> anyhow::Result<(ConversationId, Seq)> {
         let command = Command::RoomListen { room: RoomRef::Name(name.to_owned()), position: None };
-        let listening: chinwag_schema::wire::native::Listening = self.request(command).await?;
+        let listening: Listening = self.request(command).await?;
         Ok((listening.conversation.id, listening.conversation.head))
     }
 
@@ -135,6 +117,20 @@ impl Client {
             }
         }
     }
+}
+
+fn upgrade(address: &str) -> Upgrade<'_> {
+    Upgrade { address, path: "/ws", subprotocol: Some(SUBPROTOCOL), token: None, deflate: false, index: 0 }
+}
+
+fn decode(frame: &[u8]) -> anyhow::Result<ServerFrame> {
+    Ok(ServerFrame::decode(std::str::from_utf8(frame)?)?)
+}
+
+/// Makes this program's hello; what came after the positions is replayed.
+pub fn hello(credentials: Credentials, positions: BTreeMap<ConversationId, Position>) -> Command {
+    let client = Some("chinwag-loadtest".into());
+    Command::Hello(Hello { protocol: VERSION, credentials, client, features: Vec::new(), positions })
 }
 
 /// Makes credentials of a guest.

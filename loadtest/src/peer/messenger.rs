@@ -10,7 +10,7 @@ use chinwag_schema::{
 use serde_json::{Value, json};
 
 use super::{
-    ANSWER_TIMEOUT, Heard, Login, Place, To,
+    Heard, Login, Place, To,
     socket::{Socket, Upgrade},
 };
 use crate::content::Mark;
@@ -141,27 +141,22 @@ impl MessengerPeer {
         frame: &Value,
         mut answer: impl FnMut(&ServerFrame) -> Option<anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
-        let frame = frame.to_string();
-        let answered = async {
-            self.socket.send(frame.as_bytes()).await?;
-            loop {
-                let frame = self.socket.next().await?;
-                let heard = match live(frame) {
-                    Some(heard) => heard,
-                    None => {
-                        let frame = decode(frame)?;
-                        match answer(&frame) {
-                            Some(answer) => return answer,
-                            None => heard(frame),
-                        }
+        let Self { socket, backlog, .. } = self;
+        let answer = |frame: &[u8]| -> anyhow::Result<Option<T>> {
+            let heard = match live(frame) {
+                Some(heard) => heard,
+                None => {
+                    let frame = decode(frame)?;
+                    if let Some(answered) = answer(&frame) {
+                        return answered.map(Some);
                     }
-                };
-                self.backlog.push_back(heard);
-            }
+                    heard(frame)
+                }
+            };
+            backlog.push_back(heard);
+            Ok(None)
         };
-        tokio::time::timeout(ANSWER_TIMEOUT, answered)
-            .await
-            .with_context(|| format!("{name} wasn't answered within {} s", ANSWER_TIMEOUT.as_secs()))?
+        socket.ask(name, frame.to_string().as_bytes(), answer).await
     }
 }
 

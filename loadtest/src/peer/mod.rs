@@ -6,7 +6,7 @@ mod messenger;
 mod native;
 mod positions;
 mod rooms;
-mod socket;
+pub(crate) mod socket;
 
 use std::{
     sync::Arc,
@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use chinwag_schema::ids::ConversationId;
+use chinwag_schema::ids::{ConversationId, Seq};
 
 pub use positions::Positions;
 pub use socket::Closed;
@@ -64,6 +64,13 @@ pub struct Place {
     pub id: u64,
 }
 
+impl Place {
+    /// Returns its id as the native protocol has it.
+    pub fn conversation(&self) -> anyhow::Result<ConversationId> {
+        Ok(ConversationId(i64::try_from(self.id).context("no place has so large an id")?))
+    }
+}
+
 /// What a peer hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Heard {
@@ -77,8 +84,12 @@ pub enum Heard {
     Refused { mark: Option<Mark>, reason: String },
     /// A friend came or went (native presence, messenger presence socket).
     Presence { name: String, online: bool },
-    /// Something was left out: this native reader was too slow, or a rooms peer entered its room anew.
-    Gap,
+    /// Something was left out: this native reader was too slow, or away for too long, or a rooms peer entered its room anew.
+    Gap {
+        conversation: ConversationId,
+        /// The first and the last seq; `None`: nobody says which.
+        left_out: Option<(Seq, Seq)>,
+    },
     /// Anything else.
     Other,
 }
@@ -293,9 +304,4 @@ impl Peer {
             Inner::Messenger(peer) => peer.close().await,
         }
     }
-}
-
-/// Reads the id of a place as the native protocol has it.
-fn conversation(id: u64) -> anyhow::Result<ConversationId> {
-    Ok(ConversationId(i64::try_from(id).context("no place has so large an id")?))
 }

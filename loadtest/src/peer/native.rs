@@ -9,9 +9,9 @@ use chinwag_schema::{
     wire::{
         json::Secret,
         native::{
-            Command, ConversationInfo, Created, Credentials, Empty, Hello, HistoryResult, Joined, Left, Listening,
+            Command, ConversationInfo, Created, Credentials, Empty, HistoryResult, Joined, Left, Listening,
             LoggedEvent, LoggedKind, Notice, Outcome, Request, Resumed, RoomRef, SUBPROTOCOL, SendTo, ServerError,
-            ServerFrame, VERSION, Welcome,
+            ServerFrame, Welcome,
         },
     },
 };
@@ -20,11 +20,11 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    ANSWER_TIMEOUT, Heard, Login, Place, To, conversation,
+    Heard, Login, Place, To,
     positions::{self, Positions},
     socket::{Socket, Upgrade},
 };
-use crate::content::Mark;
+use crate::{client::hello, content::Mark};
 
 /// Events of a page of history, as many as the server gives unasked.
 const PAGE: usize = 50;
@@ -86,9 +86,7 @@ impl NativePeer {
             Some(token) => Credentials::Token(Secret(token.clone())),
             None => Credentials::Guest(login.name.clone()),
         };
-        let client = Some("chinwag-loadtest".into());
-        let hello = Hello { protocol: VERSION, credentials, client, features: Vec::new(), positions: named };
-        let welcome: Welcome = peer.request(Command::Hello(hello)).await?;
+        let welcome: Welcome = peer.request(hello(credentials, named)).await?;
         welcome.resumed.iter().for_each(|resumed| peer.state.resume(resumed));
         welcome.conversations.iter().for_each(|info| peer.state.begin(info));
         Ok(peer)
@@ -118,7 +116,7 @@ impl NativePeer {
     }
 
     pub async fn join(&mut self, place: &Place) -> anyhow::Result<()> {
-        let conversation = conversation(place.id)?;
+        let conversation = place.conversation()?;
         let room = RoomRef::Conversation(conversation);
         let position = self.state.positions.as_ref().and_then(|positions| positions.of(conversation));
         let position = position.filter(|_| !self.state.resumed.contains(&conversation));
@@ -144,7 +142,7 @@ impl NativePeer {
     }
 
     pub async fn leave(&mut self, place: &Place) -> anyhow::Result<()> {
-        let conversation = conversation(place.id)?;
+        let conversation = place.conversation()?;
         match self.state.groups.iter().position(|group| *group == conversation) {
             Some(at) => {
                 let _: Left = self.request(Command::GroupLeave { conversation }).await?;
@@ -159,7 +157,7 @@ impl NativePeer {
 
     pub async fn post(&mut self, to: &To, mark: &Mark, bytes: usize) -> anyhow::Result<()> {
         let to = match to {
-            To::Place(place) => SendTo::Conversation(conversation(place.id)?),
+            To::Place(place) => SendTo::Conversation(place.conversation()?),
             To::User(name) => SendTo::To(name.clone()),
         };
         // Before anything can be cancelled: from here on the message is on its way.
@@ -178,7 +176,7 @@ impl NativePeer {
 
     pub async fn newest_page(&mut self, to: &To) -> anyhow::Result<usize> {
         let conversation = match to {
-            To::Place(place) => conversation(place.id)?,
+            To::Place(place) => place.conversation()?,
             To::User(name) => match self.state.chats.get(name) {
                 Some(chat) => *chat,
                 None => {
@@ -205,28 +203,26 @@ impl NativePeer {
     /// Says a command and waits for its result; what comes before it is heard later.
     async fn request<T: DeserializeOwned>(&mut self, command: Command) -> anyhow::Result<T> {
         let name = command.name();
-        let (id, frame) = self.state.frame(command);
+        let Self { socket, state } = self;
+        let (id, frame) = state.frame(command);
         let id = id.to_string();
-        let answered = async {
-            self.socket.send(&frame).await?;
-            loop {
-                let frame = self.socket.next().await?;
-                if frame.starts_with(REPLY) {
-                    let reply = reply(frame)?;
-                    if reply.id.as_ref() == Some(&id) {
-                        if let Some(error) = reply.error {
-                            return Err(anyhow::Error::new(error).context(format!("{name} was refused")));
-                        }
-                        let result = reply.result.with_context(|| format!("{name} has an empty reply"))?;
-                        return ServerFrame::result(result).with_context(|| format!("{name} has a strange result"));
+        let answer = |frame: &[u8]| -> anyhow::Result<Option<T>> {
+            if frame.starts_with(REPLY) {
+                let reply = reply(frame)?;
+                if reply.id.as_ref() == Some(&id) {
+                    if let Some(error) = reply.error {
+                        return Err(anyhow::Error::new(error).context(format!("{name} was refused")));
                     }
+                    let result = reply.result.with_context(|| format!("{name} has an empty reply"))?;
+                    let result = ServerFrame::result(result).with_context(|| format!("{name} has a strange result"));
+                    return result.map(Some);
                 }
-                let heard = self.state.hear(frame)?;
-                self.state.backlog.push_back(heard);
             }
+            let heard = state.hear(frame)?;
+            state.backlog.push_back(heard);
+            Ok(None)
         };
-        let waited: Result<anyhow::Result<T>, _> = tokio::time::timeout(ANSWER_TIMEOUT, answered).await;
-        waited.with_context(|| format!("{name} wasn't answered within {} s", ANSWER_TIMEOUT.as_secs()))?
+        socket.ask(name, &frame, answer).await
     }
 }
 
@@ -258,7 +254,9 @@ impl State {
             ServerFrame::Notice(Notice::Presence { user, online, .. }) => {
                 Heard::Presence { name: user.name.to_string(), online }
             }
-            ServerFrame::Notice(Notice::Gap { .. }) => Heard::Gap,
+            ServerFrame::Notice(Notice::Gap { conversation, from, to, .. }) => {
+                Heard::Gap { conversation, left_out: Some((from, to)) }
+            }
             ServerFrame::Reply { .. } => self.answered(&reply(frame)?)?,
             ServerFrame::Logged(_) | ServerFrame::Notice(_) => Heard::Other,
         })
@@ -278,7 +276,8 @@ impl State {
             // Not the user's any more.
             Outcome::Gone => {}
             Outcome::Gap | Outcome::Reset => {
-                self.backlog.push_back(Heard::Gap);
+                let left_out = resumed.from.zip(resumed.to);
+                self.backlog.push_back(Heard::Gap { conversation: resumed.conversation, left_out });
                 if let (Some(positions), Some(epoch), Some(seq)) = (&mut self.positions, resumed.epoch, resumed.head) {
                     positions.heard(positions::Place { conversation: resumed.conversation, epoch, seq });
                 }

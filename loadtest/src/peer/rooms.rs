@@ -7,7 +7,7 @@ use chinwag_schema::wire::rooms::{ErrorCode, ErrorInfo, ServerFrame};
 use serde_json::{Value, json};
 
 use super::{
-    ANSWER_TIMEOUT, Heard, Login, Place, To,
+    Heard, Login, Place, To,
     socket::{Socket, Upgrade},
 };
 use crate::content::Mark;
@@ -123,9 +123,9 @@ impl RoomsPeer {
     }
 
     pub async fn newest_page(&mut self, to: &To) -> anyhow::Result<usize> {
-        let To::Place(Place { name, .. }) = to else { bail!("the rooms protocol has no one-to-one chats") };
-        self.enter(name).await?;
-        self.state.backlog.push_back(Heard::Gap);
+        let To::Place(place) = to else { bail!("the rooms protocol has no one-to-one chats") };
+        self.enter(&place.name).await?;
+        self.state.backlog.push_back(Heard::Gap { conversation: place.conversation()?, left_out: None });
         // The history comes right after the answer; it doesn't if there is none, but whatever is asked next is answered after it.
         let mut messages = 0;
         self.ask("command me", &json!({"type": "command", "command": "me"}), |frame| match frame {
@@ -152,25 +152,20 @@ impl RoomsPeer {
         frame: &Value,
         mut answer: impl FnMut(&ServerFrame) -> Option<anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
-        let frame = frame.to_string();
-        let answered = async {
-            self.socket.send(frame.as_bytes()).await?;
-            loop {
-                let frame = self.socket.next().await?;
-                if frame.starts_with(MESSAGE) {
-                    self.state.message(frame);
-                    continue;
-                }
-                let frame = decode(frame)?;
-                match answer(&frame) {
-                    Some(answer) => return answer,
-                    None => self.state.hear(frame),
-                }
+        let Self { socket, state } = self;
+        let answer = |frame: &[u8]| -> anyhow::Result<Option<T>> {
+            if frame.starts_with(MESSAGE) {
+                state.message(frame);
+                return Ok(None);
             }
+            let frame = decode(frame)?;
+            let answered = answer(&frame).transpose()?;
+            if answered.is_none() {
+                state.hear(frame);
+            }
+            Ok(answered)
         };
-        tokio::time::timeout(ANSWER_TIMEOUT, answered)
-            .await
-            .with_context(|| format!("{name} wasn't answered within {} s", ANSWER_TIMEOUT.as_secs()))?
+        socket.ask(name, frame.to_string().as_bytes(), answer).await
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::ANSWER_TIMEOUT;
 pub use handshake::Upgrade;
 
 /// What a thread reads at once, bytes.
@@ -89,9 +90,17 @@ enum Found {
 impl Socket {
     /// Connects and upgrades.
     pub async fn connect(upgrade: &Upgrade<'_>) -> anyhow::Result<Self> {
-        let (stream, input, deflate) = upgrade.connect().await?;
+        Ok(Self::upgraded(upgrade.connect().await?))
+    }
+
+    /// Upgrades a connected stream, with socket options of its own.
+    pub async fn over(upgrade: &Upgrade<'_>, stream: TcpStream) -> anyhow::Result<Self> {
+        Ok(Self::upgraded(upgrade.over(stream).await?))
+    }
+
+    fn upgraded((stream, input, deflate): (TcpStream, Vec<u8>, bool)) -> Self {
         let (output, message) = (Vec::new(), Vec::new());
-        Ok(Self { stream, input, taken: 0, output, message, pieces: Pieces::None, deflate })
+        Self { stream, input, taken: 0, output, message, pieces: Pieces::None, deflate }
     }
 
     /// Waits for the next message and lends it; answers pings meanwhile. Nothing is lost if it is cancelled.
@@ -116,6 +125,29 @@ impl Socket {
         self.put(Opcode::Text, text);
         std::future::poll_fn(|context| self.poll_flush(context)).await?;
         Ok(())
+    }
+
+    /// Sends a text and gives each message that comes to `take`, until that has an answer in it. `name` says what was asked.
+    ///
+    /// # Errors
+    /// When there is no answer within 30 s, and those of `take` and of [`Self::next`].
+    pub async fn ask<T>(
+        &mut self,
+        name: &str,
+        text: &[u8],
+        mut take: impl FnMut(&[u8]) -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<T> {
+        let answered = async {
+            self.send(text).await?;
+            loop {
+                if let Some(answer) = take(self.next().await?)? {
+                    return Ok(answer);
+                }
+            }
+        };
+        tokio::time::timeout(ANSWER_TIMEOUT, answered)
+            .await
+            .with_context(|| format!("{name} wasn't answered within {} s", ANSWER_TIMEOUT.as_secs()))?
     }
 
     /// Closes with 1000 and waits until the server has answered or the stream ended, at most 5 s.

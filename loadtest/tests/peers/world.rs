@@ -131,11 +131,11 @@ impl Participant {
                 Heard::Stored { mark, seq } => {
                     assert_eq!((mark.run, mark.sender), (run.id, self.index));
                     assert_ne!(seq, Some(0));
-                    run.ledger.stored(&mark);
+                    run.ledger.stored(&mark, seq);
                     seen.stored += 1;
                 }
                 Heard::Other | Heard::Presence { .. } => {}
-                Heard::Refused { .. } | Heard::Gap => panic!("{heard:?}"),
+                Heard::Refused { .. } | Heard::Gap { .. } => panic!("{heard:?}"),
             }
         }
         ear.stayed();

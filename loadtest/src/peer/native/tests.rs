@@ -1,5 +1,6 @@
 //! What frames say, without a socket.
 
+use chinwag_schema::ids::Seq;
 use serde_json::{Value, json};
 
 use super::*;
@@ -38,7 +39,8 @@ fn other_events_say_what_they_are() {
     let presence = json!({"event": "presence", "user": user, "online": true});
     assert_eq!(hear(&mut state, &presence), Heard::Presence { name: "bob".into(), online: true });
     let gap = json!({"event": "gap", "conversation": "4", "epoch": "00c0ffee00c0ffee", "from": 1, "to": 2});
-    assert_eq!(hear(&mut state, &gap), Heard::Gap);
+    let heard = Heard::Gap { conversation: ConversationId(4), left_out: Some((Seq(1), Seq(2))) };
+    assert_eq!(hear(&mut state, &gap), heard);
     assert_eq!(hear(&mut state, &json!({"event": "of a newer server"})), Heard::Other);
     assert!(state.hear(b"not JSON").is_err());
 }

@@ -34,7 +34,11 @@ pub struct Upgrade<'a> {
 impl Upgrade<'_> {
     /// Returns the stream, what came after the answer, and whether the server compresses.
     pub async fn connect(&self) -> anyhow::Result<(TcpStream, Vec<u8>, bool)> {
-        let mut stream = self.dial().await.with_context(|| format!("can't connect to {}", self.address))?;
+        self.over(self.dial().await.with_context(|| format!("can't connect to {}", self.address))?).await
+    }
+
+    /// Does the same over a connected stream, with socket options of its own.
+    pub async fn over(&self, mut stream: TcpStream) -> anyhow::Result<(TcpStream, Vec<u8>, bool)> {
         let key = generate_key();
         stream.write_all(self.request(&key).as_bytes()).await.context("the connection broke during the upgrade")?;
         let mut received = Vec::with_capacity(1024);

@@ -16,9 +16,7 @@ async fn connected(deflate: bool) -> (Socket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stream, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-    let (input, output, message) = (Vec::new(), Vec::new(), Vec::new());
-    let socket = Socket { stream: stream.unwrap(), input, taken: 0, output, message, pieces: Pieces::None, deflate };
-    (socket, accepted.unwrap().0)
+    (Socket::upgraded((stream.unwrap(), Vec::new(), deflate)), accepted.unwrap().0)
 }
 
 async fn next(socket: &mut Socket) -> String {
