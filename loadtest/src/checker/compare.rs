@@ -34,8 +34,8 @@ impl fmt::Display for Key {
 /// A conversation's history, as far as a run is concerned.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct History {
-    /// The run's messages, oldest first.
-    pub messages: Vec<Key>,
+    /// The run's messages with their seqs, oldest first.
+    pub messages: Vec<(Key, Seq)>,
     /// Where the seqs of all events, this run's or not, don't follow each other.
     pub holes: Vec<(Seq, Seq)>,
 }
@@ -45,7 +45,8 @@ pub struct History {
 pub enum Fate {
     /// Nothing: it may be stored or not.
     Unknown,
-    Stored,
+    /// That it is stored, and where ([`Seq::ZERO`]: that wasn't said).
+    Stored(Seq),
     Refused,
 }
 
@@ -72,9 +73,24 @@ pub enum Stay {
 #[derive(Debug, Default)]
 pub struct Heard {
     stretches: Vec<Stretch>,
-    /// Stretches before which it was told of a gap, ascending.
-    gaps: Vec<usize>,
+    /// In the order in which it was told of them.
+    gaps: Vec<Gap>,
     pub stay: Stay,
+}
+
+/// What a receiver was told that it won't hear.
+#[derive(Debug, Clone, Copy)]
+struct Gap {
+    /// Stretches that it had heard before.
+    after: usize,
+    /// The first and the last seq; `None`: nobody said which.
+    left_out: Option<(Seq, Seq)>,
+}
+
+impl Gap {
+    fn has(&self, seq: Seq) -> bool {
+        self.left_out.is_none_or(|(from, to)| (from..=to).contains(&seq))
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,7 +102,7 @@ struct Stretch {
 impl Heard {
     /// Adds a message.
     pub fn push(&mut self, key: Key) {
-        let after_gap = self.gaps.last() == Some(&self.stretches.len());
+        let after_gap = self.ends_in_gap();
         if let Some(Stretch { first, count }) = self.stretches.last_mut()
             && !after_gap
             && first.sender == key.sender
@@ -98,10 +114,15 @@ impl Heard {
         self.stretches.push(Stretch { first: key, count: 1 });
     }
 
-    /// Adds a gap.
-    pub fn gap(&mut self) {
-        if self.gaps.last() != Some(&self.stretches.len()) {
-            self.gaps.push(self.stretches.len());
+    /// Adds a gap: the first and the last seq that are left out, if that was said.
+    pub fn gap(&mut self, left_out: Option<(Seq, Seq)>) {
+        let after = self.stretches.len();
+        match (self.gaps.last_mut().filter(|last| last.after == after), left_out) {
+            // One after the other, as a slow reader has them: one.
+            (Some(Gap { left_out: Some((_, end)), .. }), Some((from, to))) if from.0.checked_sub(1) == Some(end.0) => {
+                *end = to
+            }
+            _ => self.gaps.push(Gap { after, left_out }),
         }
     }
 
@@ -119,13 +140,19 @@ impl Heard {
         wanted.is_empty() || self.ends_in_gap()
     }
 
-    /// Returns what was heard, each with whether a gap lies before it.
-    fn iter(&self) -> impl Iterator<Item = (Key, bool)> {
-        let mut gaps = self.gaps.iter().peekable();
+    /// Returns what was heard, each with the gaps before it.
+    fn iter(&self) -> impl Iterator<Item = (Key, &[Gap])> {
         self.stretches.iter().enumerate().flat_map(move |(index, &Stretch { first, count })| {
-            let after_gap = gaps.next_if(|gap| **gap == index).is_some();
-            (0..count).map(move |n| (Key { n: first.n + n, ..first }, after_gap && n == 0))
+            let gaps = self.gaps_after(index);
+            (0..count).map(move |n| (Key { n: first.n + n, ..first }, if n == 0 { gaps } else { &[] }))
         })
+    }
+
+    /// Returns the gaps that it was told of when it had heard so many stretches.
+    fn gaps_after(&self, stretches: usize) -> &[Gap] {
+        let from = self.gaps.partition_point(|gap| gap.after < stretches);
+        let to = self.gaps.partition_point(|gap| gap.after <= stretches);
+        &self.gaps[from..to]
     }
 
     /// Returns how many stretches are kept.
@@ -135,7 +162,7 @@ impl Heard {
     }
 
     fn ends_in_gap(&self) -> bool {
-        self.gaps.last() == Some(&self.stretches.len())
+        self.gaps.last().is_some_and(|gap| gap.after == self.stretches.len())
     }
 }
 
@@ -172,8 +199,8 @@ pub struct Conversation<'a> {
     violations: &'a mut Violations,
     /// Where a message is in `sent`.
     index: HashMap<Key, usize>,
-    /// The history: indices in `sent`, each once.
-    stored: Vec<usize>,
+    /// The history: indices in `sent`, each once, and seqs.
+    stored: Vec<(usize, Seq)>,
     /// Where a sent message stands in `stored`, or [`NOWHERE`].
     position: Vec<usize>,
     /// One more than the largest index in `stored` up to each position: whether anything that was sent after a join lies before a
@@ -201,7 +228,7 @@ impl<'a> Conversation<'a> {
         }
         let (mut stored, mut position) = (Vec::with_capacity(history.len()), vec![NOWHERE; sent.len()]);
         let (mut newest, mut last_of, mut last) = (Vec::with_capacity(history.len()), HashMap::new(), 0);
-        for key in history {
+        for (key, seq) in history {
             let Some(&at) = index.get(key) else {
                 violations.add(format!("{name}: {key} is in the history, where nobody sent it"));
                 continue;
@@ -210,8 +237,15 @@ impl<'a> Conversation<'a> {
                 violations.add(format!("{name}: {key} is in the history twice"));
                 continue;
             }
-            if sent[at].fate == Fate::Refused {
-                violations.add(format!("{name}: {key} is in the history although it was refused"));
+            match sent[at].fate {
+                Fate::Refused => {
+                    violations.add(format!("{name}: {key} is in the history although it was refused"));
+                }
+                Fate::Stored(told) if told != Seq::ZERO && told != *seq => {
+                    violations
+                        .add(format!("{name}: {key} was acknowledged at seq {told} and is in the history at {seq}"));
+                }
+                Fate::Stored(_) | Fate::Unknown => {}
             }
             if let Some(before) = last_of.insert(key.sender, at)
                 && before > at
@@ -219,12 +253,12 @@ impl<'a> Conversation<'a> {
                 violations.add(format!("{name}: {key} is in the history behind {}, sent later", sent[before].key));
             }
             position[at] = stored.len();
-            stored.push(at);
+            stored.push((at, *seq));
             last = last.max(at + 1);
             newest.push(last);
         }
         for (message, position) in sent.iter().zip(&position) {
-            if message.fate == Fate::Stored && *position == NOWHERE {
+            if matches!(message.fate, Fate::Stored(_)) && *position == NOWHERE {
                 violations.add(format!("{name}: {} was acknowledged and is not in the history", message.key));
             }
         }
@@ -234,13 +268,9 @@ impl<'a> Conversation<'a> {
     /// Holds what a receiver heard to the history. `joined_at` messages had been sent when it had joined; `receiver` is its index as a
     /// sender.
     pub fn receiver(&mut self, receiver: u32, joined_at: usize, heard: &Heard) {
-        // The position that must come next; none where a piece begins.
+        // The position that must come next; none before the first.
         let mut next = None;
-        let mut floor = 0;
-        for (key, after_gap) in heard.iter() {
-            if after_gap {
-                (floor, next) = (next.unwrap_or(floor), None);
-            }
+        for (key, gaps) in heard.iter() {
             let Some(&at) = self.index.get(&key) else {
                 self.add(receiver, format_args!("heard {key}, which was not sent here"));
                 continue;
@@ -251,40 +281,41 @@ impl<'a> Conversation<'a> {
                 continue;
             }
             match next {
-                None if position < floor => self.add(receiver, format_args!("heard {key} again after a gap")),
-                None if floor > 0 || after_gap => {}
-                None => self.missed_at_start(receiver, joined_at, position),
-                Some(next) if position < next => self.add(receiver, format_args!("heard {key} again, or too late")),
-                Some(next) => self.missed(receiver, next, position),
+                None => self.missed_at_start(receiver, joined_at, position, gaps),
+                Some(next) if position >= next => self.missed(receiver, next, position, gaps),
+                Some(_) if gaps.is_empty() => self.add(receiver, format_args!("heard {key} again, or too late")),
+                Some(_) => self.add(receiver, format_args!("heard {key} again after a gap")),
             }
-            next = Some(next.unwrap_or(floor).max(position + 1));
+            next = Some(next.unwrap_or(0).max(position + 1));
         }
-        if heard.stay == Stay::Stayed && !heard.ends_in_gap() {
+        if heard.stay == Stay::Stayed {
+            let gaps = heard.gaps_after(heard.stretches.len());
             match next {
-                Some(next) => self.missed(receiver, next, self.stored.len()),
-                None => self.missed_at_start(receiver, joined_at, self.stored.len()),
+                Some(next) => self.missed(receiver, next, self.stored.len(), gaps),
+                None => self.missed_at_start(receiver, joined_at, self.stored.len(), gaps),
             }
         }
     }
 
-    /// Notes what a receiver left out from one position up to another.
-    fn missed(&mut self, receiver: u32, from: usize, to: usize) {
-        self.missed_but(receiver, from, to, |_| false);
+    /// Notes what a receiver left out from one position up to another, and wasn't told of.
+    fn missed(&mut self, receiver: u32, from: usize, to: usize, gaps: &[Gap]) {
+        self.missed_but(receiver, from, to, gaps, |_| false);
     }
 
     /// Notes what a receiver left out up to the first that it heard. What was sent before it had joined may have gone by.
-    fn missed_at_start(&mut self, receiver: u32, joined_at: usize, to: usize) {
+    fn missed_at_start(&mut self, receiver: u32, joined_at: usize, to: usize, gaps: &[Gap]) {
         let newest = to.checked_sub(1).map_or(0, |last| self.newest[last]);
         if newest > joined_at {
-            self.missed_but(receiver, 0, to, |at| at < joined_at);
+            self.missed_but(receiver, 0, to, gaps, |at| at < joined_at);
         }
     }
 
-    fn missed_but(&mut self, receiver: u32, from: usize, to: usize, excused: impl Fn(usize) -> bool) {
+    fn missed_but(&mut self, receiver: u32, from: usize, to: usize, gaps: &[Gap], excused: impl Fn(usize) -> bool) {
         let (mut first, mut count) = (None, 0_u64);
-        for &at in &self.stored[from..to] {
+        for &(at, seq) in &self.stored[from..to] {
             let key = self.sent[at].key;
-            if excused(at) || (!self.echoes && key.sender == receiver) {
+            let own = !self.echoes && key.sender == receiver;
+            if own || excused(at) || gaps.iter().any(|gap| gap.has(seq)) {
                 continue;
             }
             first.get_or_insert(key);

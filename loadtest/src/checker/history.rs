@@ -43,7 +43,7 @@ impl Sequence {
     /// Returns the seq before this one if something is missing between them, or this one shouldn't come any more. A history may begin
     /// anywhere: retention removes what is old.
     pub fn hole_before(&mut self, seq: Seq) -> Option<Seq> {
-        self.0.replace(seq).filter(|last| last.next() != seq)
+        self.0.replace(seq).filter(|last| seq.0.checked_sub(1) != Some(last.0))
     }
 }
 

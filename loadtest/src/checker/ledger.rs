@@ -1,10 +1,11 @@
 //! What a run sent, what was acknowledged, and what each receiver heard; at the end compared with the histories.
 //!
 //! The rules, for each conversation with its history H (the run's messages in it, oldest first):
-//! * every acknowledged message is in H exactly once, every sender's in its order, and no refused one is; no seq is missing in the history;
+//! * every acknowledged message is in H exactly once and at the seq that was told, every sender's in its order, and no refused one is; no
+//!   seq is missing in the history;
 //! * what a receiver heard is a piece of H without holes, repetition or exchange (without its own messages where the protocol doesn't send
 //!   those back), and one that stayed to the end heard everything that was sent after it had joined;
-//! * a receiver that was told of a gap begins anew after it.
+//! * a receiver that was told of a gap needn't hear what lies in it, and everything else.
 //!
 //! Owns what was noted; the comparison itself is pure and elsewhere. A delivery takes no lock that others want, and
 //! no memory while one sender is heard after its last message.
@@ -17,6 +18,8 @@ use std::{
     },
     time::{Duration, Instant},
 };
+
+use chinwag_schema::ids::Seq;
 
 use super::{
     compare::{Conversation, Fate, Heard, History, Key, Message, Stay, Violations},
@@ -101,9 +104,9 @@ impl Ledger {
         lock(&self.under_way).insert(key, (place, index));
     }
 
-    /// Notes that the server acknowledged it.
-    pub fn stored(&self, mark: &Mark) {
-        self.decide(mark, Fate::Stored);
+    /// Notes that the server acknowledged it, and at which seq, if it said so.
+    pub fn stored(&self, mark: &Mark, seq: Option<u64>) {
+        self.decide(mark, Fate::Stored(seq.map_or(Seq::ZERO, Seq)));
     }
 
     /// Notes that the server refused it: it must not be anywhere.
@@ -238,9 +241,9 @@ impl Ear {
         }
     }
 
-    /// Notes that the server told of a gap.
-    pub fn gap(&mut self) {
-        lock(&self.hearing.heard).gap();
+    /// Notes that the server told of a gap: the first and the last seq that it left out, if it said so.
+    pub fn gap(&mut self, left_out: Option<(Seq, Seq)>) {
+        lock(&self.hearing.heard).gap(left_out);
     }
 
     /// Ends listening at the end of the run: it must have heard everything.

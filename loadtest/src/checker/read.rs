@@ -31,7 +31,7 @@ use crate::{
 const READERS: usize = 8;
 
 /// Reads the history of each place and gives the run's messages in it to `each`, one place after another. All that is kept of a history is
-/// 8 bytes per message of the run.
+/// 16 bytes per message of the run.
 pub async fn histories(run: &Run, places: Vec<Arc<Place>>, each: impl FnMut(&Place, History)) -> anyhow::Result<()> {
     // One socket per reader.
     let mut readers: HashMap<Login, Vec<Arc<Place>>> = HashMap::new();
@@ -83,7 +83,7 @@ async fn history(client: &mut Client, run: u32, to: &To) -> anyhow::Result<Histo
             history.holes.extend(sequence.hole_before(event.seq).map(|after| (after, event.seq)));
             let content = event.content.filter(|_| event.event == LoggedKind::Message);
             let mark = content.and_then(|content| Mark::find(content.as_bytes()));
-            history.messages.extend(mark.filter(|mark| mark.run == run).map(|mark| Key::of(&mark)));
+            history.messages.extend(mark.filter(|mark| mark.run == run).map(|mark| (Key::of(&mark), event.seq)));
         })
         .await?;
     Ok(history)

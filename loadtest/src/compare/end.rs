@@ -65,7 +65,7 @@ impl Listener for Reader {
                     self.order.follow(&mark)?;
                     return Ok(mark);
                 }
-                Heard::Gap => bail!("messages were left out: this machine reads too slowly for this workload"),
+                Heard::Gap { .. } => bail!("messages were left out: this machine reads too slowly for this workload"),
                 _ => {}
             }
         }

@@ -1,9 +1,12 @@
 //! One-to-one chats opened before they are needed, so that a run measures messages and not the making of chats.
 
 use anyhow::Context as _;
-use chinwag_schema::wire::{
-    json::Secret,
-    native::{Command, Created, Credentials},
+use chinwag_schema::{
+    ids::ConversationId,
+    wire::{
+        json::Secret,
+        native::{Command, Created, Credentials},
+    },
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -13,9 +16,9 @@ use crate::{client::Client, peer::Login};
 /// Chats opened at once.
 const OPENING_AT_ONCE: usize = 16;
 
-/// Opens the chats of users with others, by name; nothing happens where one is open. The `n`th is opened at the `n`th node, and over the
-/// native protocol, whatever the run's: a chat is the same over each.
-pub async fn open(stage: &Stage, chats: impl Iterator<Item = (&Login, &str)>) -> anyhow::Result<()> {
+/// Opens the chats of users with others, by name; nothing happens where one is open. Returns their ids, in order. The `n`th is opened at
+/// the `n`th node, and over the native protocol, whatever the run's: a chat is the same over each.
+pub async fn open(stage: &Stage, chats: impl Iterator<Item = (&Login, &str)>) -> anyhow::Result<Vec<ConversationId>> {
     let open = |(n, (who, with)): (usize, (&Login, &str))| {
         let (http, who, with) = (stage.run.node(n).http.clone(), who.clone(), with.to_owned());
         async move {
@@ -23,12 +26,12 @@ pub async fn open(stage: &Stage, chats: impl Iterator<Item = (&Login, &str)>) ->
             opened.with_context(|| format!("can't open the chat of {} with {with}", who.name))
         }
     };
-    stream::iter(chats.enumerate().map(open)).buffer_unordered(OPENING_AT_ONCE).try_collect().await
+    stream::iter(chats.enumerate().map(open)).buffered(OPENING_AT_ONCE).try_collect().await
 }
 
-async fn open_one(http: &str, who: &Login, with: &str) -> anyhow::Result<()> {
+async fn open_one(http: &str, who: &Login, with: &str) -> anyhow::Result<ConversationId> {
     let token = who.token.clone().context("a guest has no chats")?;
     let mut client = Client::connect(http, Credentials::Token(Secret(token))).await?;
-    let _: Created = client.request(Command::ChatOpen { with: with.to_owned() }).await?;
-    Ok(())
+    let chat: Created = client.request(Command::ChatOpen { with: with.to_owned() }).await?;
+    Ok(chat.conversation.id)
 }

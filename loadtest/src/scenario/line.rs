@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::bail;
+use futures_util::FutureExt as _;
 
 use crate::{
     checker::ledger::{Ear, PlaceId},
@@ -58,8 +59,8 @@ impl Poster for PeerPoster {
     async fn acknowledged(&mut self) -> anyhow::Result<Mark> {
         loop {
             match self.peer.next().await? {
-                Heard::Stored { mark, .. } => {
-                    self.run.ledger.stored(&mark);
+                Heard::Stored { mark, seq } => {
+                    self.run.ledger.stored(&mark, seq);
                     self.run.meter.time(Timer::Acknowledged, self.run.since(&mark));
                     return Ok(mark);
                 }
@@ -83,8 +84,9 @@ pub struct PeerListener {
 }
 
 impl PeerListener {
-    /// Ends listening: it must have heard everything.
-    pub fn stayed(self) -> Peer {
+    /// Ends listening: it must have heard everything. What has come beyond that is heard, too.
+    pub fn stayed(mut self) -> Peer {
+        while let Some(Ok(_)) = self.heard().now_or_never() {}
         self.ear.stayed();
         self.peer
     }
@@ -99,8 +101,8 @@ impl Listener for PeerListener {
                     self.run.delivered(&mark);
                     return Ok(mark);
                 }
-                Heard::Gap => {
-                    self.ear.gap();
+                Heard::Gap { left_out, .. } => {
+                    self.ear.gap(left_out);
                     bail!(
                         "the server left out messages for a listener: this machine reads too slowly for this workload"
                     );

@@ -3,12 +3,13 @@
 //! Owns the sockets and what the ledger is told of them. Knows nothing of when something is due: that is the scenario's.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow, ensure};
+use chinwag_schema::ids::ConversationId;
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::JoinSet,
@@ -38,15 +39,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Topic {
     pub place: Place,
-    pub id: PlaceId,
+    conversation: ConversationId,
+    id: PlaceId,
 }
 
 impl Topic {
     /// Notes a place in the ledger.
-    pub fn new(run: &Run, place: Place, reader: &Login) -> Self {
-        let echoes = run.protocol == Protocol::Rooms;
+    pub fn new(run: &Run, place: Place, reader: &Login) -> anyhow::Result<Self> {
+        let (conversation, echoes) = (place.conversation()?, run.protocol == Protocol::Rooms);
         let id = run.ledger.place(To::Place(place.clone()), reader.clone(), echoes);
-        Self { place, id }
+        Ok(Self { place, conversation, id })
     }
 }
 
@@ -70,7 +72,9 @@ pub struct Talker {
     run: Arc<Run>,
     peer: Peer,
     /// By topic.
-    ears: HashMap<usize, Ear>,
+    ears: HashMap<usize, (ConversationId, Ear)>,
+    /// Topics that it left, of which something may still come.
+    left: HashSet<usize>,
     /// Topics that it writes.
     own: Vec<usize>,
 }
@@ -79,7 +83,7 @@ impl Talker {
     /// Connects a user as the `index`th peer of the run.
     pub async fn connect(run: Arc<Run>, index: usize, login: Login) -> anyhow::Result<Self> {
         let peer = Peer::connect(&run, index, &login).await?;
-        Ok(Self { run, peer, ears: HashMap::new(), own: Vec::new() })
+        Ok(Self { run, peer, ears: HashMap::new(), left: HashSet::new(), own: Vec::new() })
     }
 
     /// Gives the connection, to make places with.
@@ -98,7 +102,7 @@ impl Talker {
     /// Hears a conversation that was joined already.
     pub fn listen(&mut self, number: usize, topic: &Topic) {
         let sender = if self.own.contains(&number) { number as u32 } else { u32::MAX };
-        self.ears.insert(number, self.run.ledger.listen(topic.id, sender));
+        self.ears.insert(number, (topic.conversation, self.run.ledger.listen(topic.id, sender)));
     }
 
     /// Makes this user the writer of a conversation; before it hears it.
@@ -125,15 +129,20 @@ impl Talker {
         match heard {
             Heard::Message(mark) if mark.run == self.run.id => {
                 let topic = mark.sender as usize;
-                // Left meanwhile: what comes late isn't missed either.
-                let Some(ear) = self.ears.get_mut(&topic) else { return };
-                ear.heard(&mark);
-                if !self.own.contains(&topic) {
-                    self.run.delivered(&mark);
+                match self.ears.get_mut(&topic) {
+                    Some((_, ear)) => {
+                        ear.heard(&mark);
+                        if !self.own.contains(&topic) {
+                            self.run.delivered(&mark);
+                        }
+                    }
+                    // What comes late isn't missed either.
+                    None if self.left.contains(&topic) => {}
+                    None => self.run.meter.error("a message of a conversation that its receiver isn't in"),
                 }
             }
-            Heard::Stored { mark, .. } => {
-                self.run.ledger.stored(&mark);
+            Heard::Stored { mark, seq } => {
+                self.run.ledger.stored(&mark, seq);
                 self.run.meter.time(Timer::Acknowledged, self.run.since(&mark));
             }
             Heard::Refused { mark, reason } => {
@@ -142,9 +151,11 @@ impl Talker {
                 }
                 self.run.meter.error(format!("refused: {reason}"));
             }
-            Heard::Gap => {
-                self.ears.values_mut().for_each(Ear::gap);
-                self.run.meter.error("messages left out for a slow reader");
+            Heard::Gap { conversation, left_out } => {
+                self.run.meter.error("messages left out by the server, which said so");
+                if let Some((_, ear)) = self.ears.values_mut().find(|(there, _)| *there == conversation) {
+                    ear.gap(left_out);
+                }
             }
             Heard::Message(_) | Heard::Presence { .. } | Heard::Other => {}
         }
@@ -153,13 +164,14 @@ impl Talker {
     async fn obey(&mut self, order: Order, topics: &[Topic]) -> anyhow::Result<()> {
         match order {
             Order::Write { topic, mark } => {
-                let Topic { place, id } = &topics[topic];
+                let Topic { place, id, .. } = &topics[topic];
                 self.run.ledger.sent(*id, mark);
                 self.run.meter.count(Counter::Sent, 1);
                 self.peer.post(&To::Place(place.clone()), &mark, BYTES).await
             }
             Order::Move { from, to, due } => {
                 self.ears.remove(&from);
+                self.left.insert(from);
                 self.peer.leave(&topics[from].place).await.context("can't leave")?;
                 self.run.meter.time(Timer::Join, due.elapsed());
                 let left = Instant::now();
@@ -239,7 +251,7 @@ impl Talkers {
         self.orders.clear();
         while let Some(ended) = self.tasks.join_next().await {
             let talker = ended.context("a user's task ended")??;
-            talker.ears.into_values().for_each(Ear::stayed);
+            talker.ears.into_values().for_each(|(_, ear)| ear.stayed());
         }
         Ok(())
     }

@@ -19,8 +19,10 @@ struct Receiver {
     index: u32,
     /// How much had been sent when it joined.
     joined_at: usize,
-    /// What it hears between gaps.
+    /// What it hears before and after a gap.
     pieces: Vec<Vec<Key>>,
+    /// The first and the last seq of the gap.
+    gap: (Seq, Seq),
     stays: bool,
 }
 
@@ -67,18 +69,22 @@ fn play(senders: &[u32], shuffle: &[Index], drafts: Vec<Draft>) -> Played {
 fn receiver(sent: &[Key], history: &[Key], (index, join, leave, gap): Draft) -> Receiver {
     let from = join.index(history.len() + 1);
     let to = leave.map_or(history.len(), |leave| from + leave.index(history.len() - from + 1));
+    // A gap has at least one message.
+    let gap = gap.filter(|_| from < to);
     let hears = |from: usize, to: usize| history[from..to].iter().copied().filter(|key| key.sender != index).collect();
-    let pieces = match gap {
-        None => vec![hears(from, to)],
+    // The first has seq 1.
+    let seq = |at: usize| Seq(at as u64 + 1);
+    let (pieces, gap) = match gap {
+        None => (vec![hears(from, to)], (seq(0), seq(0))),
         Some((a, b)) => {
-            let a = from + a.index(to - from + 1);
-            let b = a + b.index(to - a + 1);
-            vec![hears(from, a), hears(b, to)]
+            let a = from + a.index(to - from);
+            let b = a + 1 + b.index(to - a);
+            (vec![hears(from, a), hears(b, to)], (seq(a), seq(b - 1)))
         }
     };
     // Everything that it didn't hear at first had been sent before it joined.
     let joined_at = history[..from].iter().map(|key| sent.iter().position(|one| one == key).unwrap() + 1).max();
-    Receiver { index, joined_at: joined_at.unwrap_or(0), pieces, stays: leave.is_none() }
+    Receiver { index, joined_at: joined_at.unwrap_or(0), pieces, gap, stays: leave.is_none() }
 }
 
 fn violations(played: &Played) -> Vec<String> {
@@ -90,13 +96,13 @@ fn violations(played: &Played) -> Vec<String> {
         }
         if let Some(key) = played.sent.get(at) {
             room.sent(&[*key]);
-            room.ledger.stored(&mark(*key));
+            room.ledger.stored(&mark(*key), None);
         }
     }
     for (mut ear, receiver) in ears.into_iter().flatten().zip(&played.receivers) {
         for (n, piece) in receiver.pieces.iter().enumerate() {
             if n > 0 {
-                ear.gap();
+                ear.gap(Some(receiver.gap));
             }
             hear(&mut ear, piece);
         }
@@ -111,12 +117,13 @@ fn violations(played: &Played) -> Vec<String> {
 fn spoil(played: &mut Played, fault: Fault, which: Index) -> bool {
     let mut places = Vec::new();
     for (r, receiver) in played.receivers.iter().enumerate() {
+        let heard: usize = receiver.pieces.iter().map(Vec::len).sum();
         for (p, piece) in receiver.pieces.iter().enumerate() {
-            let last_piece = p + 1 == receiver.pieces.len();
+            let before: usize = receiver.pieces[..p].iter().map(Vec::len).sum();
             for at in 0..piece.len() {
                 let seen = match fault {
                     // Whoever begins one later or ends one earlier may have come later or gone earlier.
-                    Fault::Drop => at > 0 && (at + 1 < piece.len() || (last_piece && receiver.stays)),
+                    Fault::Drop => before + at > 0 && (before + at + 1 < heard || receiver.stays),
                     Fault::Repeat => true,
                     Fault::Swap => at + 1 < piece.len(),
                 };

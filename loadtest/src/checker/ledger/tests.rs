@@ -1,7 +1,5 @@
 //! Each rule, fed with what keeps it and with what breaks it.
 
-use chinwag_schema::ids::Seq;
-
 use super::*;
 use crate::{peer, run::Run};
 
@@ -34,7 +32,7 @@ impl Room {
     }
 
     fn stored(&self, keys: &[Key]) {
-        keys.iter().for_each(|key| self.ledger.stored(&mark(*key)));
+        keys.iter().for_each(|key| self.ledger.stored(&mark(*key), None));
     }
 
     /// Somebody who only listens.
@@ -43,8 +41,8 @@ impl Room {
     }
 
     /// Returns what is wrong if these are the run's messages in the history.
-    pub fn violations(&self, history: &[Key]) -> Vec<String> {
-        self.judge(&History { messages: history.to_vec(), holes: Vec::new() }).0
+    pub fn violations(&self, messages: &[Key]) -> Vec<String> {
+        self.judge(&history(messages)).0
     }
 
     fn judge(&self, history: &History) -> (Vec<String>, Checked) {
@@ -57,6 +55,11 @@ impl Room {
     fn finds(&self, history: &[Key], expected: &[&str]) {
         assert_eq!(self.violations(history), expected);
     }
+}
+
+/// A history of nothing else: the first has seq 1.
+fn history(messages: &[Key]) -> History {
+    History { messages: messages.iter().copied().zip((1..).map(Seq)).collect(), holes: Vec::new() }
 }
 
 pub(super) fn hear(ear: &mut Ear, keys: &[Key]) {
@@ -81,14 +84,14 @@ fn three(heard: &[Key]) -> Room {
 
 #[test]
 fn a_whole_run_keeps_all_rules() {
-    let history = History { messages: keys(3), holes: Vec::new() };
+    let history = history(&keys(3));
     let checked = Checked { messages: 3, deliveries: 3, histories: 0 };
     assert_eq!(three(&keys(3)).judge(&history), (Vec::new(), checked));
 }
 
 #[test]
 fn seqs_of_the_history_follow_each_other() {
-    let history = History { messages: keys(3), holes: vec![(Seq(7), Seq(9))] };
+    let history = History { holes: vec![(Seq(7), Seq(9))], ..history(&keys(3)) };
     assert_eq!(three(&keys(3)).judge(&history).0, ["'room': in the history seq 9 follows seq 7"]);
 }
 
@@ -98,6 +101,16 @@ fn an_acknowledged_message_must_be_in_the_history_once() {
     room.finds(&[key(0, 1), key(0, 3)], &["'room': message 2 of sender 0 was acknowledged and is not in the history"]);
     let twice = [key(0, 1), key(0, 2), key(0, 2), key(0, 3)];
     three(&keys(3)).finds(&twice, &["'room': message 2 of sender 0 is in the history twice"]);
+}
+
+#[test]
+fn an_acknowledged_message_is_where_it_was_said_to_be() {
+    let room = Room::new(false);
+    room.sent(&keys(3));
+    for (n, seq) in [(1, Some(1)), (2, Some(3)), (3, None)] {
+        room.ledger.stored(&mark(key(0, n)), seq);
+    }
+    room.finds(&keys(3), &["'room': message 2 of sender 0 was acknowledged at seq 3 and is in the history at 2"]);
 }
 
 #[test]
@@ -189,28 +202,58 @@ fn who_joins_late_hears_what_is_sent_from_then_on() {
     room.finds(&keys(4), &["'room': receiver 5 did not hear 1 message, the first of them message 3 of sender 0"]);
 }
 
+/// Six messages, and somebody who hears some of them, then of gaps, then some.
+fn gapped(before: &[Key], gaps: &[Option<(u64, u64)>], after: &[Key]) -> Room {
+    let room = Room::new(false);
+    let mut ear = room.ear();
+    room.sent(&keys(6));
+    hear(&mut ear, before);
+    gaps.iter().for_each(|gap| ear.gap(gap.map(|(from, to)| (Seq(from), Seq(to)))));
+    hear(&mut ear, after);
+    ear.stayed();
+    room
+}
+
 #[test]
 fn a_gap_excuses_what_it_left_out_and_nothing_else() {
-    let gapped = |before: &[Key], after: &[Key]| {
-        let room = Room::new(false);
-        let mut ear = room.ear();
-        room.sent(&keys(6));
-        hear(&mut ear, before);
-        ear.gap();
-        hear(&mut ear, after);
-        ear.stayed();
-        room
-    };
     let all = keys(6);
-    for (before, after) in
-        [(&all[..1], &all[4..]), (&all[..0], &all[3..]), (&all[..2], &all[..0]), (&all[..2], &all[2..])]
-    {
-        gapped(before, after).finds(&all, &[]);
+    for (before, gap, after) in [
+        (&all[..1], (2, 4), &all[4..]),
+        (&all[..0], (1, 3), &all[3..]),
+        (&all[..2], (3, 6), &all[..0]),
+        (&all[..2], (7, 9), &all[2..]),
+    ] {
+        gapped(before, &[Some(gap)], after).finds(&all, &[]);
+        gapped(before, &[None], after).finds(&all, &[]);
     }
-    gapped(&all[..2], &all[1..]).finds(&all, &["'room': a listener heard message 2 of sender 0 again after a gap"]);
-    gapped(&all[..1], &[key(0, 3), key(0, 5), key(0, 6)])
+    gapped(&all[..1], &[Some((2, 3)), Some((4, 4))], &all[4..]).finds(&all, &[]);
+    gapped(&all[..1], &[Some((2, 2)), Some((4, 4))], &all[4..])
+        .finds(&all, &["'room': a listener did not hear 1 message, the first of them message 3 of sender 0"]);
+}
+
+#[test]
+fn what_is_lost_beside_a_gap_is_missed() {
+    let all = keys(6);
+    gapped(&all[..1], &[Some((3, 4))], &all[4..])
+        .finds(&all, &["'room': a listener did not hear 1 message, the first of them message 2 of sender 0"]);
+    gapped(&all[..1], &[Some((2, 3))], &all[4..])
         .finds(&all, &["'room': a listener did not hear 1 message, the first of them message 4 of sender 0"]);
-    gapped(&all[..1], &all[3..5]).finds(
+    gapped(&all[..0], &[Some((2, 3))], &all[3..])
+        .finds(&all, &["'room': a listener did not hear 1 message, the first of them message 1 of sender 0"]);
+    gapped(&all[..2], &[Some((3, 5))], &[]).finds(
+        &all,
+        &["'room': a listener did not hear 1 message at the end, the first of them message 6 of sender 0"],
+    );
+}
+
+#[test]
+fn after_a_gap_the_rules_go_on() {
+    let all = keys(6);
+    gapped(&all[..2], &[None], &all[1..])
+        .finds(&all, &["'room': a listener heard message 2 of sender 0 again after a gap"]);
+    gapped(&all[..1], &[None], &[key(0, 3), key(0, 5), key(0, 6)])
+        .finds(&all, &["'room': a listener did not hear 1 message, the first of them message 4 of sender 0"]);
+    gapped(&all[..1], &[None], &all[3..5]).finds(
         &all,
         &["'room': a listener did not hear 1 message at the end, the first of them message 6 of sender 0"],
     );

@@ -116,7 +116,10 @@ async fn hear(run: Arc<Run>, mut peer: Peer, mut ear: Ear, tally: Arc<Tally>, mu
                 ear.heard(&mark);
                 tally.heard.fetch_add(1, Relaxed);
             }
-            Ok(Heard::Gap) => ear.gap(),
+            Ok(Heard::Gap { left_out, .. }) => {
+                run.meter.error("messages left out by the server, which said so");
+                ear.gap(left_out);
+            }
             Ok(_) => {}
             Err(error) => return run.meter.error(format!("a neighbour's socket ended: {}", error.root_cause())),
         }

@@ -78,9 +78,9 @@ impl Visit {
             match tokio::time::timeout_at(deadline.into(), peer.next()).await {
                 Err(_) if waiting == 0 => return Ok(()),
                 Err(_) => bail!("{waiting} messages not acknowledged within {} s", ACKNOWLEDGED_WITHIN.as_secs()),
-                Ok(Ok(Heard::Stored { mark, .. })) => {
+                Ok(Ok(Heard::Stored { mark, seq })) => {
                     run.meter.time(Timer::Acknowledged, run.since(&mark));
-                    run.ledger.stored(&mark);
+                    run.ledger.stored(&mark, seq);
                     waiting -= 1;
                 }
                 Ok(Ok(Heard::Refused { mark, reason })) => {

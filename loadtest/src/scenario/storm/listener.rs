@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use chinwag_schema::ids::Seq;
 use hdrhistogram::Histogram;
 use rand::{RngExt as _, SeedableRng as _, rngs::SmallRng};
 use tokio::{sync::watch, time::sleep};
@@ -126,7 +127,7 @@ impl Listener {
                             self.scene.run.delivered(&mark);
                         }
                     }
-                    Heard::Gap => self.ear.gap(),
+                    Heard::Gap { left_out, .. } => self.left_out(left_out),
                     _ => {}
                 },
                 changed = news.changed() => changed.context("the scenario ended")?,
@@ -143,6 +144,12 @@ impl Listener {
             self.ear.heard(mark);
             self.heard = self.heard.max(mark.n);
         }
+    }
+
+    /// Notes what the server says that it left out: who comes back should have all.
+    fn left_out(&mut self, seqs: Option<(Seq, Seq)>) {
+        self.ear.gap(seqs);
+        self.scene.run.meter.error("messages left out by the server, which said so");
     }
 
     async fn lose_and_come_back(mut self) -> anyhow::Result<Self> {
@@ -178,7 +185,7 @@ impl Listener {
         for heard in lost.heard {
             match heard {
                 Heard::Message(mark) => self.hear(&mark),
-                Heard::Gap => self.ear.gap(),
+                Heard::Gap { left_out, .. } => self.left_out(left_out),
                 _ => {}
             }
         }
