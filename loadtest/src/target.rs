@@ -19,6 +19,18 @@ const SECONDS_MAX: u64 = 172_800;
 /// Most nodes.
 const NODES_MAX: usize = 64;
 
+/// Most messages of a run: the checker keeps each, and reads them all from the histories.
+const MESSAGES_MAX: f64 = 10e6;
+
+/// Fails if a run would send more messages than can be checked.
+pub fn check_messages(count: f64) -> anyhow::Result<()> {
+    ensure!(
+        count <= MESSAGES_MAX,
+        "{count:.0} messages are more than the 10,000,000 that are kept to be checked: a shorter or slower run"
+    );
+    Ok(())
+}
+
 /// Addresses of one running server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
@@ -227,7 +239,16 @@ impl Common {
             }
             Ok(node)
         };
-        self.node.iter().map(read).collect()
+        let nodes = self.node.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
+        for (index, node) in nodes.iter().enumerate() {
+            // Its CPU, memory and metrics would count twice.
+            ensure!(
+                !nodes[..index].iter().any(|other| other.http == node.http),
+                "--node: {} is named twice",
+                node.http
+            );
+        }
+        Ok(nodes)
     }
 }
 

@@ -153,9 +153,23 @@ fn a_run_against_the_real_server_passes_and_leaves_a_whole_report() {
     let metrics = report["metrics"].as_object().unwrap();
     assert!(!metrics.is_empty() && metrics.keys().all(|name| name.starts_with("chinwag_")), "{metrics:?}");
     assert_eq!(report["servers"][0]["unlimited"], true);
+    assert_eq!(report["servers"][0]["version"], env!("CARGO_PKG_VERSION"));
     let address = report["servers"][0]["address"].as_str().unwrap();
     assert!(std::net::TcpStream::connect(address).is_err(), "the server still runs");
     run.left_nothing();
+}
+
+#[test]
+fn who_is_away_at_the_end_of_a_community_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("result.json");
+    let mut command = loadtest();
+    command.args(["mix", "--users=40", "--seconds=3", "--rate=60", "--reconnect-rate=30", "--dialect-share=0.5"]);
+    let output = command.args(["--seed=7", "--quiet", "--server"]).arg(chinwag()).arg("--json").arg(&json).output();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+    assert!(report["checked"]["messages"].as_u64() > Some(100), "{report:#}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Options {
         ensure!(groups <= 2000, "--groups: 0 to 2,000");
         ensure!((3..=5000).contains(&self.group_max), "--group-max: 3 to 5,000");
         ensure!((0.0..=3.0).contains(&self.exponent), "--exponent: 0 to 3");
-        self.rates.check()?;
+        self.rates.check(self.seconds)?;
         self.common.lasts(self.seconds)?;
         let (users, writers, group_max, exponent) = (self.users, self.writers, self.group_max, self.exponent);
         Ok(Shape { users, writers, protocol, dialect_share, rooms, groups, group_max, exponent, seed: 0 })

@@ -29,9 +29,6 @@ const GROWTH_MAX_PERCENT: f64 = 5.0;
 /// Distance of the measurements of memory.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Most messages of a run: the checker keeps each, and reads them all from the histories.
-const MESSAGES_MAX: f64 = 10e6;
-
 const QUARTERS: [&str; 4] = ["first quarter", "second quarter", "third quarter", "last quarter"];
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -59,13 +56,8 @@ impl Options {
         ensure!((20..=172_800).contains(&self.seconds), "--seconds: 20 to 172,800");
         ensure!((10..=20_000).contains(&self.users), "--users: 10 to 20,000");
         ensure!((1..=(self.users / 2).min(2000)).contains(&self.rooms), "--rooms: 1 to 2,000, at most half the users");
-        self.rates.check()?;
-        self.common.lasts(self.seconds)?;
-        ensure!(
-            self.rates.rate * self.seconds as f64 <= MESSAGES_MAX,
-            "--rate times --seconds: at most 10,000,000 messages, which are all kept to be checked"
-        );
-        Ok(())
+        self.rates.check(self.seconds)?;
+        self.common.lasts(self.seconds)
     }
 
     fn shape(&self, seed: u64) -> Shape {

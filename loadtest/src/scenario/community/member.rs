@@ -33,6 +33,8 @@ pub enum Act {
     Read { spot: usize, due: Instant },
     /// Loses its connection, and comes back after some time.
     Reconnect { away: Duration },
+    /// Lets go of this: by then all before is done.
+    Rest(mpsc::Sender<()>),
 }
 
 /// A user, without its connection.
@@ -47,7 +49,9 @@ pub struct Member {
     said: HashMap<u32, u32>,
     /// Messages that no answer has come to.
     unanswered: usize,
-    /// When it came back last: it writes nothing while it is away, and what it missed then came late by its own absence.
+    /// When it lost its connection last, and when it began to come back: it writes nothing while it is away, and what it missed then came
+    /// late by its own absence.
+    lost: Instant,
     back: Instant,
 }
 
@@ -55,8 +59,8 @@ impl Member {
     /// Makes a user that isn't anywhere yet.
     pub fn new(run: Arc<Run>, scene: Arc<Scene>, index: usize) -> Self {
         let protocol = scene.plan.people[index].protocol;
-        let (ears, said, back) = (HashMap::new(), HashMap::new(), run.origin);
-        Self { run, scene, index, protocol, ears, said, unanswered: 0, back }
+        let (ears, said, lost, back) = (HashMap::new(), HashMap::new(), run.origin, run.origin);
+        Self { run, scene, index, protocol, ears, said, unanswered: 0, lost, back }
     }
 
     /// Joins the groups and rooms that others made, and listens to all conversations.
@@ -85,6 +89,10 @@ impl Member {
                         }
                         Err(error) => return self.note(&error.context("not connected anew")),
                     },
+                    Some(Act::Rest(resting)) => {
+                        drop(resting);
+                        Ok(())
+                    }
                     None => return self.leave(peer).await,
                 },
             };
@@ -106,9 +114,9 @@ impl Member {
     fn hear(&mut self, heard: Heard) {
         match heard {
             Heard::Message(mark) => self.hear_message(&mark),
-            Heard::Stored { mark, .. } => {
+            Heard::Stored { mark, seq } => {
                 self.run.meter.time(Timer::Acknowledged, self.run.since(&mark));
-                self.run.ledger.stored(&mark);
+                self.run.ledger.stored(&mark, seq);
                 self.unanswered = self.unanswered.saturating_sub(1);
             }
             Heard::Refused { mark, reason } => {
@@ -119,12 +127,17 @@ impl Member {
                 self.unanswered = self.unanswered.saturating_sub(1);
             }
             // A rooms peer has entered its room anew, to read its history.
-            Heard::Gap if self.protocol == Protocol::Rooms => {
+            Heard::Gap { .. } if self.protocol == Protocol::Rooms => {
                 self.ears.clear();
                 self.listen_all();
             }
-            // Not said in which conversation.
-            Heard::Gap => self.ears.values_mut().for_each(Ear::gap),
+            Heard::Gap { conversation, left_out } => {
+                self.run.meter.error("messages left out by the server, which said so");
+                let there = |(spot, _): &(&usize, &mut Ear)| self.scene.spots[**spot].conversation == conversation;
+                if let Some((_, ear)) = self.ears.iter_mut().find(there) {
+                    ear.gap(left_out);
+                }
+            }
             Heard::Presence { .. } | Heard::Other => {}
         }
     }
@@ -145,7 +158,7 @@ impl Member {
         let spot = self.scene.plan.voices[voice as usize].spot;
         let said = self.said.entry(voice).or_default();
         *said += 1;
-        let mark = self.run.mark(voice, *said, due.max(self.back));
+        let mark = self.run.mark(voice, *said, counts_from(due, self.lost, self.back));
         self.run.ledger.sent(self.scene.spots[spot].id, mark);
         self.run.meter.count(Counter::Sent, 1);
         self.unanswered += usize::from(self.protocol != Protocol::Messenger);
@@ -154,7 +167,7 @@ impl Member {
 
     async fn read(&mut self, peer: &mut Peer, spot: usize, due: Instant) -> anyhow::Result<()> {
         peer.newest_page(&self.scene.to(self.index, spot)).await?;
-        self.run.meter.time(Timer::History, due.max(self.back).elapsed());
+        self.run.meter.time(Timer::History, counts_from(due, self.lost, self.back).elapsed());
         Ok(())
     }
 
@@ -166,6 +179,7 @@ impl Member {
             let Ok(Ok(heard)) = timeout_at(until.into(), peer.next()).await else { break };
             self.hear(heard);
         }
+        self.lost = Instant::now();
         let mut lost = Lost::default();
         match self.protocol {
             // It never says what is stored: a lost connection could take messages with it that nobody would know of.
@@ -221,5 +235,26 @@ impl Member {
     async fn leave(self, peer: Peer) {
         self.ears.into_values().for_each(Ear::stayed);
         peer.close().await;
+    }
+}
+
+/// Returns from when the delay of something is counted that was due at `due`, and done after an absence. Of the waiting before, for answers
+/// of the server, nothing is left out.
+fn counts_from(due: Instant, lost: Instant, back: Instant) -> Instant {
+    if due < lost { due + (back - lost) } else { due.max(back) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_leave_out_an_absence_and_nothing_else() {
+        let origin = Instant::now();
+        let second = |n| origin + Duration::from_secs(n);
+        // Away from 10 to 13.
+        for (due, from) in [(8, 11), (10, 13), (12, 13), (13, 13), (20, 20)] {
+            assert_eq!(counts_from(second(due), second(10), second(13)), second(from), "due at {due}");
+        }
     }
 }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use chinwag_schema::{ids::ConversationId, limits::native::POSITIONS_MAX};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::SliceRandom as _};
 use serde::Serialize;
@@ -27,6 +28,7 @@ use crate::{
     peer::{Login, Peer, Place, Positions, To},
     run::pace::{Arrivals, Pace},
     scenario::{chats, stage::Stage},
+    target,
 };
 use member::{Act, Member};
 use power_law::PowerLaw;
@@ -47,7 +49,7 @@ const AWAY_S: std::ops::Range<f64> = 0.1..3.0;
 /// What falls due in a community, per second.
 #[derive(clap::Args, Serialize, Debug, Clone)]
 pub struct Rates {
-    /// Messages per second, of all users (0.1 to 100,000)
+    /// Messages per second, of all users (0.1 to 100,000; in all at most 10,000,000)
     #[arg(long, default_value_t = 200.0)]
     pub rate: f64,
     /// Share of the messages that go to one-to-one chats (0 to 1)
@@ -68,9 +70,10 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Checks the bounds.
-    pub fn check(&self) -> anyhow::Result<()> {
+    /// Checks the bounds, with those of so many seconds.
+    pub fn check(&self, seconds: u64) -> anyhow::Result<()> {
         ensure!((0.1..=100_000.0).contains(&self.rate), "--rate: 0.1 to 100,000 messages per second");
+        target::check_messages(self.rate * seconds as f64)?;
         ensure!((0.0..=1.0).contains(&self.chat_share), "--chat-share: 0 to 1");
         ensure!((0.0..=1.0).contains(&self.group_share), "--group-share: 0 to 1");
         ensure!(self.chat_share + self.group_share <= 1.0, "--chat-share and --group-share: together at most 1");
@@ -86,6 +89,8 @@ pub struct Spot {
     kind: Kind,
     /// Rooms and groups.
     place: Option<Place>,
+    /// What the server calls it.
+    conversation: ConversationId,
     id: PlaceId,
 }
 
@@ -121,20 +126,27 @@ impl Community {
     /// Makes the users and conversations, connects everybody and lets them join.
     pub async fn gather(stage: &Stage, shape: &Shape, bytes: usize) -> anyhow::Result<Self> {
         let plan = shape.draw();
+        ensure!(
+            plan.people.iter().all(|person| person.spots.len() <= POSITIONS_MAX),
+            "--groups: some user would be in more than {POSITIONS_MAX} conversations, and couldn't resume all; fewer, or more --users"
+        );
         let logins = logins(stage, &plan).await?;
+        stage.check_sockets(logins.len() + CONNECTING_AT_ONCE)?;
         let chats = plan.spots.iter().filter(|spot| spot.kind == Kind::Chat);
-        chats::open(stage, chats.map(|chat| (&logins[chat.people[0]], &*logins[chat.people[1]].name))).await?;
+        let chats = chats.map(|chat| (&logins[chat.people[0]], &*logins[chat.people[1]].name));
+        let mut chats = chats::open(stage, chats).await?.into_iter();
         let (peers, places) = connect(stage, &plan, &logins).await?;
-        let spots = plan.spots.iter().zip(places).map(|(spot, place)| {
+        let mut spots = Vec::with_capacity(plan.spots.len());
+        for (spot, place) in plan.spots.iter().zip(places) {
             let reader = logins[spot.people[0]].clone();
-            let to = match &place {
-                Some(place) => To::Place(place.clone()),
-                None => To::User(logins[spot.people[1]].name.clone()),
+            let (to, conversation) = match &place {
+                Some(place) => (To::Place(place.clone()), place.conversation()?),
+                None => (To::User(logins[spot.people[1]].name.clone()), chats.next().context("a chat is missing")?),
             };
             // Whoever hears its own messages doesn't note them: that is another matter with every protocol.
-            Spot { kind: spot.kind, place, id: stage.run.ledger.place(to, reader, false) }
-        });
-        let spots = spots.collect();
+            let id = stage.run.ledger.place(to, reader, false);
+            spots.push(Spot { kind: spot.kind, place, conversation, id });
+        }
         let scene = Arc::new(Scene { plan, spots, logins, bytes });
         let mut this = Self { scene: scene.clone(), acts: Vec::new(), tasks: JoinSet::new() };
         stage.aim(peers.len() as u64, "users in their rooms");
@@ -186,8 +198,17 @@ impl Community {
         }
     }
 
-    /// Waits until everything is heard, and sends everybody home.
+    /// Waits until everything is done and heard, and sends everybody home.
     pub async fn leave(mut self, stage: &Stage) {
+        // Who is away writes what fell due meanwhile when it is back: nobody leaves before that is heard.
+        let (resting, mut all_rest) = mpsc::channel(1);
+        for acts in &self.acts {
+            // Who is gone does nothing more.
+            let _ = acts.send(Act::Rest(resting.clone())).await;
+        }
+        drop(resting);
+        // Nothing is ever said here: it ends with the last of those who could.
+        let _: Option<()> = all_rest.recv().await;
         stage.run.ledger.settle(PATIENCE).await;
         self.acts.clear();
         while self.tasks.join_next().await.is_some() {}
