@@ -4,7 +4,7 @@
 use std::{sync::LazyLock, time::Duration};
 
 use anyhow::{Context as _, bail};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use ureq::Agent;
 
 /// Password of every user that a load test makes.
@@ -55,18 +55,19 @@ pub fn log_in(http: &str, name: &str) -> anyhow::Result<String> {
     }
 }
 
-/// Returns what a node says of its health.
+/// Returns what a node says of its health; nothing, if that isn't a JSON object.
 ///
 /// # Errors
 /// When it doesn't answer with 200 within 5 s.
-pub fn health(http: &str) -> anyhow::Result<Value> {
+pub fn health(http: &str) -> anyhow::Result<Map<String, Value>> {
     let request = AGENT.get(format!("http://{http}/health")).config().timeout_global(Some(HEALTH_TIMEOUT)).build();
     let mut answer = request.call().with_context(|| format!("{http} doesn't answer its health check"))?;
     let status = answer.status().as_u16();
-    let body: Value = answer.body_mut().read_json().unwrap_or_default();
+    let body: Map<String, Value> = answer.body_mut().read_json().unwrap_or_default();
+    let reason = body.get("message").and_then(Value::as_str);
     match status {
         200 => Ok(body),
-        _ => bail!("{http} isn't healthy: {status} {}", body["message"].as_str().unwrap_or("without a reason")),
+        _ => bail!("{http} isn't healthy: {status} {}", reason.unwrap_or("without a reason")),
     }
 }
 

@@ -78,6 +78,9 @@ fn nice_below(value: f64) -> f64 {
 const TIMES_S: [f64; 17] =
     [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0, 14_400.0, 28_800.0];
 
+/// Longest time axis, seconds (30 years).
+const LONGEST_S: f64 = 1e9;
+
 /// A named place on an x axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tick {
@@ -89,6 +92,8 @@ pub struct Tick {
 
 /// Returns the ticks of a time axis from 0 to so many seconds, at most nine.
 pub fn times(to_s: f64) -> Vec<Tick> {
+    // A strange result may say any number.
+    let to_s = to_s.min(LONGEST_S);
     let long = || (1..).map(|days| f64::from(days) * 86_400.0);
     let step = TIMES_S.into_iter().chain(long()).find(|step| to_s / step <= 8.0).unwrap_or(1.0);
     let count = (to_s / step + 1e-9).floor() as usize;
@@ -160,5 +165,6 @@ mod tests {
         assert_eq!(names(86_400.0), ["0", "4 h", "8 h", "12 h", "16 h", "20 h", "24 h"]);
         assert!(times(172_800.0 * 30.0).len() <= 9);
         assert_eq!(times(0.0).len(), 1);
+        assert!(times(f64::MAX).len() <= 9 && times(f64::NAN).len() <= 9);
     }
 }

@@ -10,7 +10,7 @@ use chinwag_schema::{
     ids::ConversationId,
     wire::{
         json::Secret,
-        native::{Command, Created, Credentials, SendResult, SendTo},
+        native::{Command, Created, Credentials, SendResult, SendTo, ServerError},
     },
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -100,7 +100,10 @@ async fn enough(log: &Log, least: usize) -> anyhow::Result<()> {
     }
 }
 
-/// Sends until the server is gone; logs every message before it is sent, and its acknowledgement.
+/// Sends until the server is gone; logs every message with where it was acknowledged, or without that if no answer came.
+///
+/// # Errors
+/// When the server refused a message: that isn't what a crash looks like.
 async fn post(mut client: Client, sender: usize, to: SendTo, log: Log) -> anyhow::Result<()> {
     loop {
         let message_id = Uuid::now_v7();
@@ -112,6 +115,9 @@ async fn post(mut client: Client, sender: usize, to: SendTo, log: Log) -> anyhow
             Ok(done) => {
                 let (conversation, acknowledged) = (done.conversation, Some(done.seq));
                 log.push(Sent { conversation, sender, message_id, content, acknowledged });
+            }
+            Err(error) if error.downcast_ref::<ServerError>().is_some_and(|error| !error.retryable) => {
+                return Err(error.context(format!("client {sender}")));
             }
             Err(_) => {
                 let conversation = log.iter().rev().find(|sent| sent.sender == sender).map(|sent| sent.conversation);

@@ -180,7 +180,8 @@ async fn watch(mut client: Client, count: usize) -> anyhow::Result<(Histogram<u6
                 half.record(now_us().saturating_sub(sent).max(1))?;
             }
             ServerFrame::Notice(Notice::Gap { from, to, .. }) => {
-                heard += usize::try_from(to.0 - from.0 + 1)?;
+                let beyond = to.0.checked_sub(from.0).context("a gap that ends before it begins")?;
+                heard = heard.saturating_add(usize::try_from(beyond)?).saturating_add(1);
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use anyhow::{bail, ensure};
+use anyhow::{Context as _, bail, ensure};
 use hdrhistogram::Histogram;
 use tokio::{
     sync::watch,
@@ -104,11 +104,11 @@ impl<P: Poster, L: Listener> Pair<P, L> {
                 biased;
                 mark = self.listener.heard() => {
                     delays.saturating_record(delay_us(&run, &mark?));
-                    unheard -= 1;
+                    unheard = unheard.checked_sub(1).context("a message was delivered that wasn't sent, or again")?;
                 }
                 mark = self.poster.acknowledged() => {
                     mark?;
-                    unacknowledged -= 1;
+                    unacknowledged = unacknowledged.checked_sub(1).context("a message was acknowledged again")?;
                 }
                 () = sleep_until(next.into()) => {
                     ensure!(more, "{unheard} messages weren't delivered, {unacknowledged} not acknowledged within {} s", PATIENCE.as_secs());

@@ -1,8 +1,12 @@
 //! Two users elsewhere who write to each other while a room is busy: what the fan-out costs others.
 
-use std::{pin::pin, sync::Arc, time::Instant};
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use hdrhistogram::Histogram;
 
 use crate::{
@@ -21,6 +25,8 @@ use crate::{
 const RATE: f64 = 20.0;
 /// The writer's number in its marks.
 const SENDER: u32 = 1_000_000;
+/// Nothing more is expected after so long.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Longest delay told apart, microseconds (a minute).
 const LONGEST_US: u64 = 60_000_000;
 
@@ -67,7 +73,7 @@ impl Chat {
         self.writer.post(&run.mark(SENDER, self.posted, due)).await
     }
 
-    /// Writes at its rate until `busy` is over, and then waits until everything was heard and acknowledged.
+    /// Writes at its rate until `busy` is over, and then waits until everything was heard and acknowledged. Fails if nothing comes any more.
     pub async fn beside<T>(&mut self, run: &Arc<Run>, busy: impl Future<Output = T>) -> anyhow::Result<T> {
         let mut busy = pin!(busy);
         let mut pace = Pace::new(RATE, Arrivals::Even, Instant::now(), run.seed);
@@ -79,17 +85,22 @@ impl Chat {
                 mark = self.reader.heard() => {
                     let us = u64::try_from(run.since(&mark?).as_micros()).unwrap_or(LONGEST_US);
                     self.delays.saturating_record(us.max(1));
-                    self.unheard -= 1;
+                    self.unheard = self.unheard.checked_sub(1).context("the chat's reader heard a message again")?;
                 }
                 mark = self.writer.acknowledged() => {
                     mark?;
-                    self.unacknowledged -= 1;
+                    self.unacknowledged = self.unacknowledged.checked_sub(1).context("acknowledged again")?;
                 }
                 () = tokio::time::sleep_until(due.into()), if over.is_none() => {
                     self.write(run, due).await?;
                     due = pace.due();
                 }
                 done = &mut busy, if over.is_none() => over = Some(done),
+                () = tokio::time::sleep(PATIENCE), if over.is_some() => bail!(
+                    "of the chat beside, {} messages weren't delivered and {} not acknowledged",
+                    self.unheard,
+                    self.unacknowledged
+                ),
             }
         }
         over.context("the round has no end")

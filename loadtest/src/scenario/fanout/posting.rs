@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use tokio::time::timeout;
 
 use super::{Mode, audience::Tally};
 use crate::{
@@ -18,8 +19,8 @@ use crate::{
 
 /// Messages in flight of a burst.
 const IN_FLIGHT: usize = 64;
-/// Acknowledgements that are still to come when all was delivered must be there within this time.
-const LAST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(10);
+/// Where the next acknowledgement is waited for, it must be there within this time.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(30);
 
 /// One round's posting.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +57,8 @@ pub async fn post(
             }
             Mode::Burst => {
                 while poster.hears_acknowledgements() && n - acknowledged > IN_FLIGHT {
-                    poster.acknowledged().await?;
+                    let next = timeout(ACKNOWLEDGED_WITHIN, poster.acknowledged()).await;
+                    next.with_context(|| format!("message {} was never acknowledged", acknowledged + 1))??;
                     acknowledged += 1;
                 }
                 Instant::now()
@@ -72,14 +74,15 @@ pub async fn post(
     }
     meanwhile(poster, &mut acknowledged, tally.reach(target(plan.messages))).await??;
     while poster.hears_acknowledgements() && acknowledged < plan.messages {
-        let next = tokio::time::timeout(LAST_ACKNOWLEDGEMENT, poster.acknowledged()).await;
+        let next = timeout(ACKNOWLEDGED_WITHIN, poster.acknowledged()).await;
         next.context("a message was delivered to all and never acknowledged")??;
         acknowledged += 1;
     }
     Ok(())
 }
 
-/// Waits for something; reads the poster's acknowledgements meanwhile.
+/// Waits for something; reads the poster's acknowledgements meanwhile, at least those that are there: a poster that is late and read none
+/// would be cut for a slow reader.
 pub async fn meanwhile<T>(
     poster: &mut impl Poster,
     acknowledged: &mut usize,
@@ -89,11 +92,11 @@ pub async fn meanwhile<T>(
     loop {
         tokio::select! {
             biased;
-            done = &mut wait => return Ok(done),
             mark = poster.acknowledged() => {
                 mark?;
                 *acknowledged += 1;
             }
+            done = &mut wait => return Ok(done),
         }
     }
 }

@@ -54,7 +54,7 @@ pub async fn log_in(run: &Arc<Run>, index: usize, name: &str, due: Instant) -> a
             }
             429 | 503 => {
                 let spread = RETRY_SPREAD.mul_f64(rand::rng().random::<f64>());
-                let wait = answer.retry_after.unwrap_or(RETRY_DEFAULT) + spread;
+                let wait = answer.retry_after.unwrap_or(RETRY_DEFAULT).min(PATIENCE) + spread;
                 ensure!(due.elapsed() + wait < PATIENCE, "still refused for later after {} s", PATIENCE.as_secs());
                 ensure!(run.sleep(wait).await, "the run ended");
                 run.meter.count(Counter::LoginRetried, 1);
@@ -152,6 +152,13 @@ mod tests {
         assert_eq!(measured.counter(Counter::LoginRetried), 1);
         assert!(measured.timer(Timer::Login).min() >= 1_000_000, "the wait is part of the time");
         assert_eq!(measured.error_count(), 0);
+    }
+
+    #[tokio::test]
+    async fn who_is_asked_to_come_in_a_million_years_gives_up() {
+        const NEVER: &str = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 18446744073709551615\r\n\r\n{}";
+        let (login, _) = log_in_at(server(&[NEVER]).await).await;
+        assert_eq!(login.unwrap_err().to_string(), "still refused for later after 120 s");
     }
 
     #[tokio::test]

@@ -8,9 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde::Serialize;
-use tokio::{sync::watch, task::JoinSet, time::sleep_until};
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{sleep, sleep_until},
+};
 
 use crate::{
     checker::ledger::PlaceId,
@@ -141,7 +145,8 @@ async fn make_rooms(stage: &Stage, count: usize) -> anyhow::Result<(PeerPoster, 
     Ok((PeerPoster { run: run.clone(), peer, to, place, bytes: BYTES }, rooms))
 }
 
-/// Writes to the rooms in turn until `stopped`; returns the number of each room's last message, when all are acknowledged.
+/// Writes to the rooms in turn until `stopped`; returns the number of each room's last message, when all are acknowledged. Fails if nothing is
+/// acknowledged for [`PATIENCE`] then.
 async fn write(
     run: Arc<Run>,
     mut writer: PeerPoster,
@@ -162,6 +167,7 @@ async fn write(
                 }
                 () = sleep_until(due.into()), if !stop => break,
                 _ = stopped.changed(), if !stop => stop = true,
+                () = sleep(PATIENCE), if stop => bail!("{unacknowledged} messages were never acknowledged"),
             }
         }
         if stop {
