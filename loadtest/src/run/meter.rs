@@ -23,7 +23,7 @@ pub enum Timer {
     History,
     /// A join or leave, until its answer.
     Join,
-    /// From a user's coming or going until a friend heard of it.
+    /// From when a user's coming or going was due until a friend heard of it.
     Presence,
 }
 
@@ -66,6 +66,12 @@ const COUNTERS: [(Counter, &str); 5] = [
     (Counter::TurnedAway, "turned away"),
 ];
 
+/// Kinds of errors told apart: those that name a user may be as many as there are users.
+const KINDS_MAX: usize = 100;
+
+/// What the others are counted as.
+const OTHER_KINDS: &str = "of other kinds";
+
 /// Longest delay told apart, microseconds (an hour).
 const LONGEST_US: u64 = 3_600_000_000;
 
@@ -75,7 +81,7 @@ pub struct Measured {
     /// Delays in microseconds, three digits, in the order of [`Timer`].
     timers: Vec<Histogram<u64>>,
     counters: [u64; COUNTERS.len()],
-    /// Errors by kind.
+    /// Errors by kind, at most 100 and 'of other kinds'.
     pub errors: BTreeMap<String, u64>,
 }
 
@@ -119,9 +125,13 @@ impl Measured {
             let _ = own.add(other);
         }
         self.counters.iter_mut().zip(other.counters).for_each(|(own, other)| *own += other);
-        for (kind, count) in &other.errors {
-            *self.errors.entry(kind.clone()).or_default() += count;
-        }
+        other.errors.iter().for_each(|(kind, count)| self.add_errors(kind, *count));
+    }
+
+    fn add_errors(&mut self, kind: &str, count: u64) {
+        let known = self.errors.len() < KINDS_MAX || self.errors.contains_key(kind);
+        let kind = if known { kind } else { OTHER_KINDS };
+        *self.errors.entry(kind.to_owned()).or_default() += count;
     }
 }
 
@@ -148,8 +158,8 @@ impl Meter {
     }
 
     /// Counts an error of a kind: a few words that are the same for the same cause.
-    pub fn error(&self, kind: impl Into<String>) {
-        *self.lock().errors.entry(kind.into()).or_default() += 1;
+    pub fn error(&self, kind: impl AsRef<str>) {
+        self.lock().add_errors(kind.as_ref(), 1);
     }
 
     /// Adds what has gathered since the last call to `into`, and begins anew. Only the sampler calls it.
@@ -158,5 +168,26 @@ impl Meter {
         let mut gathered = Measured::default();
         std::mem::swap(&mut *self.lock(), &mut gathered);
         into.add(&gathered);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_of_errors_are_bounded_and_none_is_uncounted() {
+        let (meter, mut totals) = (Meter::default(), Measured::default());
+        for user in 0..2 * KINDS_MAX {
+            meter.error(format!("user {user} was cut"));
+            if user % 30 == 0 {
+                meter.drain(&mut totals);
+            }
+        }
+        meter.error("user 7 was cut");
+        meter.drain(&mut totals);
+        assert_eq!(totals.error_count(), 2 * KINDS_MAX as u64 + 1);
+        assert_eq!((totals.errors.len(), totals.errors["user 7 was cut"]), (KINDS_MAX + 1, 2));
+        assert_eq!(totals.errors[OTHER_KINDS], KINDS_MAX as u64);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         Run,
         pace::{Arrivals, Pace},
     },
-    target::Common,
+    target::{self, Common},
 };
 
 #[derive(clap::Args, Serialize, Debug, Clone)]
@@ -59,6 +59,7 @@ impl Options {
         ensure!((0.1..=10_000.0).contains(&self.rate), "--rate: 0.1 to 10,000 messages per second");
         ensure!((1..=3600).contains(&self.seconds), "--seconds: 1 to 3,600");
         ensure!(self.users() <= 19_000, "--rooms, --staying and --moving: together at most 19,000 users");
+        target::check_messages(self.rate * 2.0 * self.seconds as f64)?;
         self.common.lasts(2 * self.seconds)
     }
 
@@ -145,7 +146,7 @@ async fn make_rooms(stage: &Stage, count: usize) -> anyhow::Result<(Peer, Vec<To
     let mut topics = Vec::with_capacity(count);
     for number in 0..count {
         let place = maker.make_place(&format!("Churn {number}")).await?;
-        topics.push(Topic::new(&stage.run, place, &login));
+        topics.push(Topic::new(&stage.run, place, &login)?);
     }
     Ok((maker, topics))
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     peer::{Login, Peer, Protocol},
     report::model::{Figure, Phase},
-    target::Common,
+    target::{self, Common},
 };
 
 /// Offline members may cost so much of CPU per delivery, as a ratio.
@@ -70,7 +70,9 @@ impl Options {
             "--groups, --members and --offline-share make {memberships} memberships; at most 500,000"
         );
         ensure!(self.common.protocol != Protocol::Rooms, "--protocol: groups needs native or messenger");
-        self.common.lasts(WARM_UP_S + 2 * self.rounds * self.seconds)
+        let seconds = WARM_UP_S + 2 * self.rounds * self.seconds;
+        target::check_messages(self.rate * seconds as f64)?;
+        self.common.lasts(seconds)
     }
 
     /// Returns how many members of a group are offline, in the groups that have some.
@@ -156,7 +158,7 @@ async fn make_groups(
     for number in 0..kinds * groups {
         let writer = number % groups % users;
         let place = talkers[writer].peer().make_group(&format!("Group {number}")).await?;
-        let topic = Topic::new(&stage.run, place, &online[writer]);
+        let topic = Topic::new(&stage.run, place, &online[writer])?;
         talkers[writer].writes(number);
         talkers[writer].listen(number, &topic);
         let joining =

@@ -30,7 +30,7 @@ use crate::{
         line::{Listener, PeerListener, PeerPoster, Poster},
         stage::{Stage, conduct},
     },
-    target::Common,
+    target::{self, Common},
 };
 use pair::{Done, Pair};
 
@@ -40,8 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// CPU per delivery over that of the bare server, at most.
-const CLOSED_BAR: f64 = 4.7;
-const OPEN_BAR: f64 = 4.9;
+pub(crate) const CLOSED_BAR: f64 = 4.7;
+pub(crate) const OPEN_BAR: f64 = 4.9;
 /// Delay of the open loop, 99th percentile, milliseconds, at most.
 const P99_BAR_MS: f64 = 10.0;
 /// Messages per second of the closed loop, at least: as many as with two fsyncs for each, one after the other, or this many.
@@ -105,10 +105,17 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
     ensure!((1..=100).contains(&options.rounds), "--rounds: 1 to 100");
     ensure!(options.bar.is_none_or(|bar| bar > 0.0), "--bar: above 0");
     ensure!(options.common.protocol != Protocol::Rooms, "--protocol rooms: has no one-to-one messages");
+    let seconds = options.rounds as u64 * options.seconds;
+    if options.mode == Mode::Open {
+        target::check_messages(options.rate * seconds as f64)?;
+    }
+    options.common.lasts(if options.alone { seconds } else { 2 * seconds })?;
     conduct("direct", &options.common, &options, &[], async |stage| play(stage, &options).await).await
 }
 
 async fn play(stage: &Stage, options: &Options) -> anyhow::Result<()> {
+    // The bare server has the same on its side, and so has this program.
+    stage.check_sockets(options.pairs * if options.alone { 2 } else { 4 })?;
     let mut pairs = meet(stage, options).await?;
     let (limit, mut lines) = if options.alone {
         (None, Vec::new())

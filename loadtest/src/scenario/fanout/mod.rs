@@ -17,7 +17,7 @@ use crate::{
     peer::Protocol,
     report::model::Figure,
     scenario::stage::{Stage, conduct},
-    target::Common,
+    target::{self, Common},
 };
 use rounds::Outcome;
 
@@ -29,9 +29,9 @@ const ACCOUNTS_MAX: usize = 2_000;
 const DELIVERIES_MIN: usize = 50_000;
 
 /// CPU per delivery over that of the bare server, at most.
-const BAR: f64 = 1.25;
+pub(crate) const BAR: f64 = 1.25;
 /// The same in a burst: ours may write many frames at once, the bare server writes them one by one.
-const BURST_BAR: f64 = 0.14;
+pub(crate) const BURST_BAR: f64 = 0.14;
 /// CPU per delivery of the dearest size over that of the cheapest, at most.
 const GROWTH_BAR: f64 = 1.2;
 /// CPU per delivery with compression over that without, at most.
@@ -105,6 +105,13 @@ impl Options {
         ensure!((0.1..=10_000.0).contains(&self.rate), "--rate: 0.1 to 10,000");
         ensure!((1..=100).contains(&self.rounds), "--rounds: 1 to 100");
         ensure!(self.bar.is_none_or(|bar| bar > 0.0), "--bar: above 0");
+        let sizes = if self.sizes.is_empty() { std::slice::from_ref(&self.receivers) } else { &self.sizes[..] };
+        let rooms = if self.compare_deflate { 2 } else { 1 };
+        let messages = sizes.iter().map(|size| self.messages(*size)).sum::<usize>() * self.rounds * rooms;
+        target::check_messages(messages as f64)?;
+        if self.mode == Mode::Paced {
+            self.common.lasts((messages as f64 / self.rate) as u64)?;
+        }
         let burst = self.mode == Mode::Burst;
         ensure!(!self.chat_beside || burst, "--chat-beside: needs --mode burst");
         ensure!(
@@ -131,6 +138,8 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 }
 
 async fn play(stage: &Stage, options: &Options) -> anyhow::Result<()> {
+    let most = options.sizes.last().unwrap_or(&options.receivers);
+    stage.check_sockets(most * if options.compare_deflate { 2 } else { 1 })?;
     if options.sizes.is_empty() {
         let outcome = rounds::play(stage, options, options.receivers).await?;
         tell(stage, options, &outcome, "");
@@ -157,10 +166,10 @@ fn further(costs: &[(usize, f64)]) -> Vec<f64> {
     costs.windows(2).map(added).collect()
 }
 
-/// Returns the largest over the smallest.
+/// Returns the largest over the smallest; NaN if one isn't above 0, which only noise makes of a cost.
 fn spread(values: impl Iterator<Item = f64>) -> f64 {
     let (least, most) = values.fold((f64::MAX, 0_f64), |(least, most), value| (least.min(value), most.max(value)));
-    most / least
+    if least > 0.0 { most / least } else { f64::NAN }
 }
 
 /// Adds the figures of one number of receivers; returns the CPU per delivery, microseconds.
@@ -205,6 +214,7 @@ mod tests {
         let costs = [(10, 15.0), (100, 6.0), (1000, 5.1)];
         assert!((spread(further(&costs).into_iter()) - 1.0).abs() < 1e-9);
         assert!(spread(costs.iter().map(|(_, us)| *us)) > 2.9);
+        assert!(spread([3.0, -1.0].into_iter()).is_nan(), "passes no bar");
         // Each receiver dearer, the more there are.
         assert!(spread(further(&[(10, 5.0), (100, 6.0), (1000, 9.0)]).into_iter()) > 1.5);
     }

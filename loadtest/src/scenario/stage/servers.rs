@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -45,6 +45,16 @@ impl Servers {
             let process = Process::watch(node.pid?).with_context(|| format!("the server at {}", node.http));
             Some(process)
         };
+        if let (Some(known), Some(unknown)) =
+            (nodes.iter().find(|node| node.pid.is_some()), nodes.iter().find(|node| node.pid.is_none()))
+        {
+            bail!(
+                "the process id of the node at {} is known and that of the node at {} isn't: CPU and memory of only some nodes would be \
+                 told as those of all; add or leave out pid=N for all",
+                known.http,
+                unknown.http
+            );
+        }
         let processes = nodes.iter().filter_map(watch).collect::<anyhow::Result<_>>()?;
         Ok(Self { own, nodes, processes })
     }
@@ -63,12 +73,12 @@ impl Servers {
     pub fn facts(&self) -> anyhow::Result<Vec<Value>> {
         let fact = |node: &Node| {
             let mut fact = rest::health(&node.http)?;
-            fact["address"] = json!(node.http);
-            fact["started_here"] = json!(self.own.is_some());
+            fact.insert("address".into(), json!(node.http));
+            fact.insert("started_here".into(), json!(self.own.is_some()));
             if let Some(own) = &self.own {
-                fact["arguments"] = json!(own.arguments);
+                fact.insert("arguments".into(), json!(own.arguments));
             }
-            Ok(fact)
+            Ok(Value::Object(fact))
         };
         self.nodes.iter().map(fact).collect()
     }
@@ -102,5 +112,39 @@ impl Own {
         let all: Vec<&str> = all.chain(common.server_args.iter().map(String::as_str)).collect();
         let server = Server::start_program(common.server.as_deref(), directory.path(), &all)?;
         Ok(Self { server, arguments: all.into_iter().map(str::to_owned).collect(), directory })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        common: Common,
+    }
+
+    fn open(nodes: &[&str]) -> anyhow::Result<Servers> {
+        let arguments = nodes.iter().flat_map(|node| ["--node", node]);
+        let cli = Cli::try_parse_from(["test"].into_iter().chain(arguments))?;
+        Servers::open(&cli.common, &[])
+    }
+
+    #[test]
+    fn cpu_is_that_of_all_nodes_or_unknown() {
+        let own = format!("http=127.0.0.1:1,pid={}", std::process::id());
+        assert_eq!(open(&[&own]).unwrap().processes.len(), 1);
+        assert!(open(&["http=127.0.0.1:1", "http=127.0.0.1:2"]).unwrap().processes.is_empty());
+        let error = open(&[&own, "http=127.0.0.1:2"]).err().unwrap().to_string();
+        assert!(error.contains("127.0.0.1:1 is known and that of the node at 127.0.0.1:2 isn't"), "{error}");
+    }
+
+    #[test]
+    fn a_node_is_named_once() {
+        let error = open(&["http=localhost:1", "http=localhost:1"]).err().unwrap().to_string();
+        assert!(error.contains("--node: ") && error.ends_with("is named twice"), "{error}");
     }
 }

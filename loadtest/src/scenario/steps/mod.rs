@@ -81,6 +81,7 @@ pub async fn run(options: Options) -> anyhow::Result<()> {
 
 async fn play(stage: &Stage, steps: &[Step], bytes: usize) -> anyhow::Result<()> {
     let pairs = steps.iter().map(|step| step.users).max().unwrap_or(1);
+    stage.check_sockets(pairs * 2)?;
     let cast = gather(stage, pairs).await?;
     let (neighbours, mut seats) = Neighbours::gather(stage, cast).await?;
     stage.aim(steps.iter().map(Step::arrivals).sum(), "arrivals");
