@@ -213,3 +213,42 @@ pub mod cluster {
     /// A user is found on this many nodes at most, the latest ones.
     pub const NODES_PER_USER_MAX: usize = 64;
 }
+
+/// The link between two nodes.
+pub mod link {
+    use super::Duration;
+    /// Frames and bytes that one link keeps until the other node has them. A second of Redis doing nothing, at 8,000 frames of
+    /// 1 KiB, is survived; beyond it the link is down and what is attached through it starts again from the log.
+    pub const KEPT_MAX_FRAMES: usize = 32_768;
+    pub const KEPT_MAX_BYTES: usize = 8 * 1024 * 1024;
+    /// The same while the other node hasn't answered yet: a round trip's worth. The rest is refused, and waits where it can be
+    /// answered.
+    pub const GREETING_MAX_FRAMES: usize = 1024;
+    pub const GREETING_MAX_BYTES: usize = 1024 * 1024;
+    /// Frames are gathered into one envelope up to this size: larger ones cost no less per byte.
+    pub const GATHER_MAX_BYTES: usize = 64 * 1024;
+    /// Envelopes on the way. What comes meanwhile gathers; an acknowledgement names 64 envelopes one by one.
+    pub const IN_FLIGHT_MAX: usize = 64;
+    /// Payloads kept behind a hole, bytes; what is beyond it is sent again.
+    pub const AHEAD_MAX_BYTES: usize = 4 * 1024 * 1024;
+    /// An acknowledgement waits for something to travel with: this long, or for this many envelopes.
+    pub const ACK_AFTER: Duration = Duration::from_millis(20);
+    pub const ACK_AFTER_ENVELOPES: u32 = 16;
+    /// When nothing else was sent for this long, a beat says that the node lives.
+    pub const BEAT: Duration = Duration::from_secs(1);
+    /// The first envelope without an acknowledgement is sent again after this time, then after twice as long, and so on.
+    pub const RESEND_MIN: Duration = Duration::from_millis(250);
+    pub const RESEND_MAX: Duration = Duration::from_secs(2);
+    /// A greeting is repeated in the same manner. Answers to greetings come no closer to each other than the pause.
+    pub const GREET_MIN: Duration = Duration::from_millis(250);
+    pub const GREET_MAX: Duration = Duration::from_secs(2);
+    pub const GREET_PAUSE: Duration = Duration::from_millis(20);
+    /// After the bus refused an envelope, nothing is handed to it for this long, doubling while it goes on.
+    pub const REFUSED_PAUSE_MIN: Duration = Duration::from_millis(20);
+    pub const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(1);
+    /// A node that says nothing for this long, or a frame that isn't acknowledged in this time: the link is down. As long as a
+    /// request may take.
+    pub const PATIENCE: Duration = Duration::from_secs(10);
+    /// How long an envelope is valid: as far as the nodes' clocks may differ.
+    pub const ENVELOPE_VALID: Duration = Duration::from_secs(30);
+}
