@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use chinwag_actors::{backends::clustered::redis::RedisDirectory, ports::directory::Directory as _};
+use chinwag_actors::{
+    backends::clustered::redis::RedisDirectory,
+    ports::directory::{Directory as _, Owner},
+};
 use chinwag_schema::{
-    ids::{NodeId, UserId},
+    ids::{NodeId, Shard, Term, UserId},
     limits::cluster::{NODES_PER_USER_MAX, REGISTRATION_KEPT},
 };
 
@@ -22,8 +25,8 @@ async fn everything_ends_by_itself() {
     let prefix = Prefix::shared();
     let directory = RedisDirectory::connect(&prefix.options()).await.unwrap();
     directory.renew_node(node(1), LEASE).await.unwrap();
-    let owner = chinwag_actors::ports::directory::Owner { node: NodeId(1), term: chinwag_schema::ids::Term(1) };
-    directory.claim_shards(&[(chinwag_schema::ids::Shard(1), owner)], LEASE).await.unwrap();
+    let owner = Owner { node: NodeId(1), term: Term(1) };
+    directory.claim_shards(&[(Shard(1), owner)], LEASE).await.unwrap();
     directory.put_users(node(1), &[(UserId(9), true)]).await.unwrap();
     directory.hold_guest_name("Ann", UserId(5), LEASE).await.unwrap();
     let keys = prefix.redis(&["KEYS", &format!("*{}*", prefix.key("").trim_end_matches(':'))]);
@@ -84,4 +87,32 @@ async fn renewing_a_node_renews_its_users_but_brings_nobody_back() {
     }
     assert!(number(&prefix.redis(&["TTL", &stays])) > 60);
     assert_eq!(prefix.redis(&["EXISTS", &gone]), "0", "who has gone meanwhile stays gone");
+}
+
+#[tokio::test]
+async fn nodes_that_come_and_go_elsewhere_are_seen_at_once() {
+    let prefix = Prefix::shared();
+    let here = RedisDirectory::connect(&prefix.options()).await.unwrap();
+    let elsewhere = RedisDirectory::connect(&prefix.options()).await.unwrap();
+    let located = async || here.locate_users(&[UserId(9)]).await.unwrap().remove(0);
+    for n in [1, 2] {
+        elsewhere.put_users(node(n), &[(UserId(9), true)]).await.unwrap();
+    }
+    let short = Duration::from_millis(300);
+    assert!(located().await.is_empty());
+    elsewhere.renew_node(node(1), LEASE).await.unwrap();
+    assert_eq!(located().await, [NodeId(1)]);
+    elsewhere.renew_node(node(2), short).await.unwrap();
+    assert_eq!(located().await, [NodeId(1), NodeId(2)]);
+    elsewhere.leave(node(1)).await.unwrap();
+    assert_eq!(located().await, [NodeId(2)]);
+    // The last lease, and with it the whole table, ends without a command.
+    tokio::time::sleep(short * 2).await;
+    assert!(located().await.is_empty());
+    elsewhere.renew_node(life(2, 2), LEASE).await.unwrap();
+    assert!(located().await.is_empty(), "another life of the node");
+    elsewhere.leave(life(2, 2)).await.unwrap();
+    elsewhere.renew_node(node(2), LEASE).await.unwrap();
+    assert_eq!(located().await, [NodeId(2)]);
+    assert_eq!(here.nodes().await.unwrap(), [node(2)]);
 }

@@ -1,10 +1,13 @@
 //! [`Directory`] on Redis.
 
-use std::{future::Future, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use chinwag_schema::{
-    ids::{Incarnation, NodeId, Shard, UserId},
+    ids::{NodeId, Shard, UserId},
     limits::cluster::USERS_PER_ROUND_TRIP,
     model::Name,
 };
@@ -13,11 +16,11 @@ use fred::{
     prelude::{Error, Value},
 };
 use futures_util::future::{try_join, try_join_all};
-use rustc_hash::FxHashMap;
+use rustc_hash::FxHashSet;
 use tokio::time::Instant;
 
 use super::{
-    keys::{Keys, owner_text, parse_lease, parse_node_lease, parse_owner},
+    keys::{Keys, owner_text, parse_lease, parse_owner},
     link::{Connection, Link},
     options::{RedisError, RedisOptions},
     scripts::Script,
@@ -34,6 +37,14 @@ pub struct RedisDirectory {
     keys: Keys,
     link: Link,
     registrations: Registrations,
+    nodes: Mutex<Arc<NodeTable>>,
+}
+
+/// The nodes whose leases run, as they were at some change. It is sent again only after another change.
+#[derive(Default)]
+struct NodeTable {
+    change: String,
+    nodes: FxHashSet<NodeLease>,
 }
 
 impl RedisDirectory {
@@ -43,7 +54,8 @@ impl RedisDirectory {
     /// When Redis doesn't answer or is too old.
     pub async fn connect(options: &RedisOptions) -> Result<Self, RedisError> {
         let link = Link::connect(options, "directory").await?;
-        Ok(Self { keys: Keys::new(&options.prefix), link, registrations: Registrations::default() })
+        let (registrations, nodes) = (Registrations::default(), Mutex::default());
+        Ok(Self { keys: Keys::new(&options.prefix), link, registrations, nodes })
     }
 
     /// Says whether there is a connection; without one, everything is refused at once until it is made again.
@@ -55,23 +67,40 @@ impl RedisDirectory {
         self.link.request(|connection| connection.call(script, keys, args)).await
     }
 
-    fn node_table(&self, connection: &Connection) -> impl Future<Output = Result<Vec<String>, Error>> + Send + use<> {
-        let nodes = connection.call(Script::Nodes, vec![self.keys.nodes()], Vec::new());
-        async move { nodes.await?.convert() }
+    fn known_nodes(&self) -> Arc<NodeTable> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks for the nodes, beside what else is asked on this connection.
+    async fn ask_nodes(&self, connection: &Connection, known: &NodeTable) -> Result<Vec<String>, Error> {
+        let [nodes, _, change] = self.keys.nodes();
+        connection.call(Script::Nodes, vec![nodes, change], vec![known.change.as_str().into()]).await?.convert()
+    }
+
+    fn read_nodes(&self, known: Arc<NodeTable>, answer: Vec<String>) -> StoreResult<Arc<NodeTable>> {
+        let mut answer = answer.into_iter();
+        let change = answer.next().ok_or_else(|| strange("no name of a change"))?;
+        if change == known.change {
+            return Ok(known);
+        }
+        let nodes = answer.map(|text| parse_lease(&text).ok_or_else(|| strange("a node")));
+        let table = Arc::new(NodeTable { change, nodes: nodes.collect::<StoreResult<_>>()? });
+        *self.nodes.lock().unwrap_or_else(PoisonError::into_inner) = table.clone();
+        Ok(table)
     }
 
     async fn locate_some(&self, users: &[UserId]) -> StoreResult<Vec<Vec<NodeId>>> {
-        let ask = |connection: std::sync::Arc<Connection>| async move {
-            try_join(self.node_table(&connection), users::read(&connection, &self.keys, users)).await
+        let known = self.known_nodes();
+        let ask = async |connection: Arc<Connection>| {
+            try_join(self.ask_nodes(&connection, &known), users::read(&connection, &self.keys, users)).await
         };
-        let (nodes, values) = self.link.request(ask).await?;
-        let running: FxHashMap<NodeId, Incarnation> =
-            parse_nodes(&nodes)?.into_iter().map(|lease| (lease.node, lease.incarnation)).collect();
+        let (answer, values) = self.link.request(ask).await?;
+        let running = self.read_nodes(known, answer)?;
         let locate = |value: Option<String>| {
             let entries = value.as_deref().unwrap_or_default().split(',');
             let leases = entries.filter_map(|entry| parse_lease(entry.split_once('=')?.0));
-            let runs = |lease: &NodeLease| running.get(&lease.node) == Some(&lease.incarnation);
-            let mut nodes: Vec<NodeId> = leases.filter(runs).map(|lease| lease.node).collect();
+            let running = leases.filter(|lease| running.nodes.contains(lease));
+            let mut nodes: Vec<NodeId> = running.map(|lease| lease.node).collect();
             nodes.sort_unstable();
             nodes
         };
@@ -98,15 +127,6 @@ fn strings(value: Value, what: &str) -> StoreResult<Vec<String>> {
     value.convert().map_err(|_| strange(what))
 }
 
-fn parse_nodes(table: &[String]) -> StoreResult<Vec<NodeLease>> {
-    let mut nodes = Vec::with_capacity(table.len() / 2);
-    for pair in table.chunks_exact(2) {
-        nodes.push(parse_node_lease(&pair[0], &pair[1]).ok_or_else(|| strange("a node"))?);
-    }
-    nodes.sort_unstable();
-    Ok(nodes)
-}
-
 fn shard_args(shards: &[(Shard, Owner)]) -> impl Iterator<Item = Value> {
     shards.iter().flat_map(|&(shard, owner)| [text(shard.0), owner_text(owner).into()])
 }
@@ -116,8 +136,8 @@ impl Directory for RedisDirectory {
     async fn renew_node(&self, node: NodeLease, lease: Duration) -> StoreResult<Renewed> {
         let args = vec![text(node.node.0), text(node.incarnation), millis(lease)];
         let due = self.registrations.due(node, Instant::now());
-        let renew = |connection: std::sync::Arc<Connection>| async move {
-            let lease = connection.call(Script::RenewNode, vec![self.keys.nodes()], args);
+        let renew = |connection: Arc<Connection>| async move {
+            let lease = connection.call(Script::RenewNode, self.keys.nodes().into(), args);
             let due = due.into_iter().map(|user| (user, Note::Renew));
             let (answer, ()) = try_join(lease, users::put(&connection, &self.keys, node, due)).await?;
             answer.convert::<i64>()
@@ -131,13 +151,18 @@ impl Directory for RedisDirectory {
     async fn leave(&self, node: NodeLease) -> StoreResult<()> {
         self.registrations.forget(node);
         // Registrations needn't be removed: without the lease they don't count, and they end by themselves.
-        let keys = vec![self.keys.nodes(), self.keys.shards()];
+        let keys = self.keys.nodes().into_iter().chain([self.keys.shards()]).collect();
         self.call(Script::Leave, keys, vec![text(node.node.0), text(node.incarnation)]).await?;
         Ok(())
     }
 
     async fn nodes(&self) -> StoreResult<Vec<NodeLease>> {
-        parse_nodes(&self.link.request(|connection| self.node_table(&connection)).await?)
+        let known = self.known_nodes();
+        let ask = async |connection: Arc<Connection>| self.ask_nodes(&connection, &known).await;
+        let answer = self.link.request(ask).await?;
+        let mut nodes: Vec<_> = self.read_nodes(known, answer)?.nodes.iter().copied().collect();
+        nodes.sort_unstable();
+        Ok(nodes)
     }
 
     async fn claim_shards(&self, claims: &[(Shard, Owner)], lease: Duration) -> StoreResult<Vec<Owner>> {
@@ -169,9 +194,8 @@ impl Directory for RedisDirectory {
         self.registrations.note(node, users, Instant::now());
         for some in users.chunks(USERS_PER_ROUND_TRIP) {
             let notes = some.iter().map(|&(user, here)| (user, if here { Note::Here } else { Note::Gone }));
-            let put = |connection: std::sync::Arc<Connection>| async move {
-                users::put(&connection, &self.keys, node, notes).await
-            };
+            let put =
+                |connection: Arc<Connection>| async move { users::put(&connection, &self.keys, node, notes).await };
             self.link.request(put).await?;
         }
         Ok(())
@@ -188,7 +212,7 @@ impl Directory for RedisDirectory {
     async fn hold_guest_names(&self, names: &[(Name, UserId)], hold: Duration) -> StoreResult<Vec<UserId>> {
         let mut holders = Vec::with_capacity(names.len());
         for some in names.chunks(NAMES_PER_ROUND_TRIP) {
-            let hold_some = |connection: std::sync::Arc<Connection>| async move {
+            let hold_some = |connection: Arc<Connection>| async move {
                 let calls = some.iter().map(|(name, user)| {
                     connection.call(Script::HoldName, vec![self.keys.guest(name)], vec![text(user), millis(hold)])
                 });
@@ -203,7 +227,7 @@ impl Directory for RedisDirectory {
 
     async fn guest_name_holder(&self, name: &str) -> StoreResult<Option<UserId>> {
         let key = self.keys.guest(name);
-        let ask = |connection: std::sync::Arc<Connection>| async move { connection.client.get::<Value, _>(key).await };
+        let ask = |connection: Arc<Connection>| async move { connection.client.get::<Value, _>(key).await };
         let holder = self.link.request(ask).await?;
         if holder.is_null() { Ok(None) } else { parse_user(holder).map(Some) }
     }

@@ -18,8 +18,9 @@ impl Keys {
         Self { prefix: prefix.to_owned() }
     }
 
-    pub(super) fn nodes(&self) -> String {
-        format!("{{{}}}:nodes", self.prefix)
+    /// The ends of the nodes' leases, which life each node has, and when nodes last came or went.
+    pub(super) fn nodes(&self) -> [String; 3] {
+        ["nodes", "nodes:lives", "nodes:change"].map(|name| format!("{{{}}}:{name}", self.prefix))
     }
 
     pub(super) fn shards(&self) -> String {
@@ -52,17 +53,17 @@ pub(super) const fn user_bucket(user: UserId) -> usize {
     ((user.0 as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58) as usize
 }
 
-/// Writes a life of a node as a user's key names it.
+/// Writes a life of a node as the tables and the users' keys name it.
 pub(super) fn lease_text(node: NodeLease) -> String {
     format!("{}:{}", node.node.0, node.incarnation)
 }
 
 pub(super) fn parse_lease(text: &str) -> Option<NodeLease> {
-    let (node, incarnation) = text.split_once(':')?;
-    parse_node_lease(node, incarnation)
+    parse_life(text, ':')
 }
 
-pub(super) fn parse_node_lease(node: &str, incarnation: &str) -> Option<NodeLease> {
+fn parse_life(text: &str, separator: char) -> Option<NodeLease> {
+    let (node, incarnation) = text.split_once(separator)?;
     Some(NodeLease { node: NodeId(node.parse().ok()?), incarnation: incarnation.parse().ok()? })
 }
 
@@ -72,8 +73,7 @@ pub(super) fn mailbox_name(node: NodeLease) -> String {
 }
 
 pub(super) fn parse_mailbox_name(text: &str) -> Option<NodeLease> {
-    let (node, incarnation) = text.split_once('.')?;
-    parse_node_lease(node, incarnation)
+    parse_life(text, '.')
 }
 
 pub(super) fn owner_text(owner: Owner) -> String {
@@ -109,7 +109,7 @@ mod tests {
     fn keys_that_a_script_touches_together_have_one_hash_tag() {
         let tag = |key: &str| key[key.find('{').unwrap()..=key.find('}').unwrap()].to_owned();
         let keys = Keys::new("chinwag");
-        assert_eq!(tag(&keys.nodes()), tag(&keys.shards()));
+        assert!(keys.nodes().iter().all(|key| tag(key) == tag(&keys.shards())));
         let [stream, room] = keys.mailbox(NodeLease { node: NodeId(3), incarnation: Incarnation(9) });
         assert_eq!(tag(&stream), tag(&room));
         let (one, other) =

@@ -17,7 +17,9 @@
 //!
 //! | key | type | holds | ends |
 //! |---|---|---|---|
-//! | `{P}:nodes` | hash | node → `incarnation:end` | with its longest lease |
+//! | `{P}:nodes` | sorted set | `node:incarnation` by the end of its lease | with its longest lease |
+//! | `{P}:nodes:lives` | hash | node → incarnation | with the longest lease |
+//! | `{P}:nodes:change` | string | when a node last came or went: whoever knows this change isn't sent the table again | 1 hour after it |
 //! | `{P}:shards` | hash | shard → `node:term:end` | with its longest lease |
 //! | `P:user:{B}:ID` | string | `node:incarnation=end,…` | an hour after it was last put or renewed |
 //! | `P:guest:NAME` | string | user | with its hold |
@@ -26,7 +28,7 @@
 //! | `P:mailboxes` | set | `N.I` of the mailboxes, for broadcasts | never; at most what broadcasts didn't find gone |
 //!
 //! The ends of leases are milliseconds of Redis's own clock, read by the scripts (`TIME`): nodes needn't agree on the time. They are
-//! values of two hashes instead of a key each, so that a node reads or renews all of them by one command. `B` is one of 64
+//! values in two tables instead of a key each, so that a node reads or renews all of them by one command. `B` is one of 64
 //! buckets of users: all users of a bucket are put by one script and read by one `MGET`.
 //!
 //! # Costs
@@ -38,7 +40,7 @@
 //! | renewing leases | 2 scripts per node and renewal | 67 scripts/s |
 //! | a user comes or goes | `GET` and `SET` in a script, shared with others of the bucket | 2 µs |
 //! | keeping registrations | the same, once in 20 min per user | 833 users/s, under 1% of a core |
-//! | `locate_users` of n | `MGET` of n keys in at most 64 commands, and the table of nodes (100 fields) | 1 round trip |
+//! | `locate_users` of n | `MGET` of n keys in at most 64 commands, and whether nodes came or went | 1 round trip |
 //! | memory of registrations | a key of about 200 bytes per user | 200 MB |
 //! | a node's death | nothing: its incarnation is no longer in the table; its 10,000 keys expire within the hour | 0 |
 //! | an envelope | its share of a script with 3 commands per batch and receiver, and of its reader's `XREAD` | `examples/redis_bus_cost.rs` measures it |
