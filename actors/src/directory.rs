@@ -1,16 +1,18 @@
-//! The directory of a node: which users have which sockets here, which active conversations care, and who owns which shard.
+//! The directory of a node: which users have which sockets here, and which active conversations care.
 //!
 //! The port behind it ([`crate::ports::directory`]) knows the other nodes; what is kept here is this node's own truth.
 
+mod far;
+
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use chinwag_schema::{
     error::{ClientError, CloseCode, ErrorCode},
-    ids::{ConversationId, Shard, Slot, Term, UserId},
+    ids::{ConversationId, NodeId, Slot, UserId},
     model::Name,
     wire::{Dialect, encoded_event::EncodedEvent},
 };
@@ -18,17 +20,21 @@ use rustc_hash::{FxBuildHasher, FxHashMap};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::Instant};
 
+pub use far::Purpose;
+
 use crate::{
+    cluster::{Cluster, peer::PeerMessage, shards::ShardTable},
     conversation::{messages::ConversationMessage, router::Router},
     message_kinds,
     ports::{
         StoreResult,
-        directory::{Directory as DirectoryPort, NodeLease, Owner, Renewed},
+        directory::{Directory as DirectoryPort, NodeLease},
     },
     presence::{PresenceMessage, Status},
     relay::RelayMessage,
     runtime::{Behaviour, Completion, Cx, Kind, Mailbox},
     session::authenticator::{Authenticator, TokenId},
+    storage::accounts::Accounts,
 };
 
 /// How long a guest's name stays taken after its last socket closed.
@@ -37,9 +43,8 @@ const GUEST_NAME_HELD: Duration = Duration::from_secs(5 * 60);
 const GUESTS_MAX: usize = 100_000;
 /// Names in one list of users.
 pub const LISTED_USERS_MAX: usize = 1000;
-/// Lease of the node and its shards, and how often it is renewed.
-pub const LEASE: Duration = Duration::from_secs(10);
-const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// When registrations that failed are tried again.
+const REGISTER_EVERY: Duration = Duration::from_secs(3);
 
 /// A socket that opened, as the directory wants it.
 #[derive(Debug, Clone)]
@@ -87,10 +92,22 @@ pub enum DirectoryMessage {
         conversation: ConversationId,
         users: Vec<UserId>,
     },
-    /// Sends an event to all sockets of these users (native and, as their dialect tells it, others).
+    /// Sends an event to all sockets of these users (native and, as their dialect tells it, others), on all nodes.
     Notify {
         users: Vec<UserId>,
         event: Arc<EncodedEvent>,
+    },
+    /// The same for sockets of this node only.
+    NotifyHere {
+        users: Vec<UserId>,
+        event: Arc<EncodedEvent>,
+    },
+    /// A conversation of another node asks for sockets of these members; `added` if they have just become members.
+    FarInterest {
+        peer: Mailbox<PeerMessage>,
+        conversation: ConversationId,
+        users: Vec<UserId>,
+        added: bool,
     },
     /// Sends an event to every socket.
     NotifyAll {
@@ -142,10 +159,32 @@ pub enum DirectoryMessage {
         users: Vec<UserId>,
         reply: oneshot::Sender<Vec<UserId>>,
     },
+    /// The directory of the nodes forgot this one: everybody who is here is registered again.
+    Anew,
     // ---- own
-    Renew,
-    Renewed(StoreResult<Renewed>),
+    Register,
     SweepGuests,
+    /// Users were looked for on other nodes.
+    Found {
+        found: StoreResult<BTreeMap<NodeId, Vec<UserId>>>,
+        purpose: Purpose,
+    },
+    Registered {
+        done: StoreResult<()>,
+        users: Vec<(UserId, bool)>,
+    },
+    Follow {
+        user: UserId,
+        slot: Slot,
+        dialect: Dialect,
+    },
+    /// The conversations of a socket's user were read.
+    Followed {
+        user: UserId,
+        slot: Slot,
+        dialect: Dialect,
+        conversations: StoreResult<Vec<ConversationId>>,
+    },
 }
 
 message_kinds!(DirectoryMessage {
@@ -155,6 +194,8 @@ message_kinds!(DirectoryMessage {
     AddInterest,
     DropInterest,
     Notify,
+    NotifyHere,
+    FarInterest,
     NotifyAll,
     CloseUser,
     CloseToken,
@@ -165,9 +206,13 @@ message_kinds!(DirectoryMessage {
     IsGuestName,
     AskPresence,
     WhoIsHere,
-    Renew,
-    Renewed,
+    Anew,
+    Register,
     SweepGuests,
+    Found,
+    Registered,
+    Follow,
+    Followed,
 });
 
 /// What a directory works with and what outlives a panic: who is here is known nowhere else.
@@ -183,34 +228,9 @@ pub struct DirectoryKeep {
     /// Set once, before the first socket.
     pub authenticator: Arc<OnceLock<Arc<dyn Authenticator>>>,
     pub counters: Arc<crate::engine::Counters>,
+    pub cluster: Arc<Cluster>,
+    pub accounts: Accounts,
     pub here: Here,
-}
-
-/// Which shards this node owns, with their terms; read by the router without a message.
-pub struct ShardTable(Vec<std::sync::atomic::AtomicU64>);
-
-impl Default for ShardTable {
-    fn default() -> Self {
-        Self((0..Shard::COUNT).map(|_| std::sync::atomic::AtomicU64::new(0)).collect())
-    }
-}
-
-impl ShardTable {
-    /// Notes that this node owns the shard with this term (never 0).
-    pub fn own(&self, shard: Shard, term: Term) {
-        self.0[usize::from(shard.0)].store(term.0, std::sync::atomic::Ordering::Release);
-    }
-
-    /// Notes that this node owns the shard no more.
-    pub fn lose(&self, shard: Shard) {
-        self.0[usize::from(shard.0)].store(0, std::sync::atomic::Ordering::Release);
-    }
-
-    /// Returns the term with which this node owns the shard.
-    pub fn term(&self, shard: Shard) -> Option<Term> {
-        let term = self.0[usize::from(shard.0)].load(std::sync::atomic::Ordering::Acquire);
-        (term > 0).then_some(Term(term))
-    }
 }
 
 /// Who is here.
@@ -219,6 +239,11 @@ pub struct Here {
     users: FxHashMap<UserId, UserHere>,
     guests: HashMap<Name, Guest>,
     sockets: usize,
+    /// Users whose presence here the other nodes don't know yet.
+    unregistered: FxHashMap<UserId, bool>,
+    registering: bool,
+    /// The last attempt to register succeeded: changes go out at once.
+    registered: bool,
 }
 
 #[derive(Default)]
@@ -256,7 +281,9 @@ impl Behaviour for Directory {
     const ESSENTIAL: bool = true;
 
     fn new(cx: &mut Cx<'_, Self>) -> Self {
-        cx.after(RENEW_EVERY, DirectoryMessage::Renew);
+        cx.keep.here.registering = false;
+        cx.keep.here.registered = true;
+        cx.after(REGISTER_EVERY, DirectoryMessage::Register);
         cx.after(GUEST_NAME_HELD, DirectoryMessage::SweepGuests);
         Self
     }
@@ -266,6 +293,7 @@ impl Behaviour for Directory {
             DirectoryMessage::Opened(socket) => opened(socket, cx),
             DirectoryMessage::Closed { slot, user } => closed(slot, user, cx),
             DirectoryMessage::Interest { conversation, users, done } => {
+                far::find(users.clone(), Purpose::Interest(conversation), cx);
                 let mut sessions = Vec::new();
                 for user in users {
                     let here = cx.keep.here.users.entry(user).or_default();
@@ -277,6 +305,7 @@ impl Behaviour for Directory {
                 done.complete(ConversationMessage::Interested { sessions });
             }
             DirectoryMessage::AddInterest { conversation, user } => {
+                far::find(vec![user], Purpose::Joined(conversation), cx);
                 let here = cx.keep.here.users.entry(user).or_default();
                 if !here.interested.contains(&conversation) {
                     here.interested.push(conversation);
@@ -297,9 +326,24 @@ impl Behaviour for Directory {
                 }
             }
             DirectoryMessage::Notify { users, event } => {
+                far::find(users.clone(), Purpose::Notify(event.clone()), cx);
                 let here = &cx.keep.here;
                 let slots = users.iter().filter_map(|user| here.users.get(user)).flat_map(|user| &user.sockets);
                 send(&cx.keep.relays, slots.map(|socket| socket.slot), &event);
+            }
+            DirectoryMessage::NotifyHere { users, event } => {
+                let here = &cx.keep.here;
+                let slots = users.iter().filter_map(|user| here.users.get(user)).flat_map(|user| &user.sockets);
+                send(&cx.keep.relays, slots.map(|socket| socket.slot), &event);
+            }
+            DirectoryMessage::FarInterest { peer, conversation, users, added } => {
+                far::asked(&peer, conversation, users, added, cx);
+            }
+            DirectoryMessage::Found { found, purpose } => far::found(found, &purpose, cx),
+            DirectoryMessage::Registered { done, users } => far::registered(done, users, cx),
+            DirectoryMessage::Follow { user, slot, dialect } => far::follow(user, slot, dialect, cx),
+            DirectoryMessage::Followed { user, slot, dialect, conversations } => {
+                far::followed(user, slot, dialect, conversations, cx);
             }
             DirectoryMessage::NotifyAll { event } => {
                 let slots = cx.keep.here.users.values().flat_map(|user| &user.sockets);
@@ -348,19 +392,22 @@ impl Behaviour for Directory {
                 let here = |user: &UserId| cx.keep.here.users.get(user).is_some_and(|user| !user.sockets.is_empty());
                 let _ = reply.send(users.into_iter().filter(here).collect());
             }
-            DirectoryMessage::Renew => {
-                cx.after(RENEW_EVERY, DirectoryMessage::Renew);
-                let (port, node, shards) = (cx.keep.port.clone(), cx.keep.node, cx.keep.shards.clone());
-                cx.pipe(async move { renew(&*port, node, &shards).await }, DirectoryMessage::Renewed);
+            DirectoryMessage::Anew => far::register(true, cx),
+            DirectoryMessage::Register => {
+                cx.after(REGISTER_EVERY, DirectoryMessage::Register);
+                far::register(false, cx);
             }
-            DirectoryMessage::Renewed(Ok(Renewed { anew: false })) => {}
-            DirectoryMessage::Renewed(Ok(Renewed { anew: true })) => register_all(cx.keep),
-            DirectoryMessage::Renewed(Err(error)) => tracing::warn!(%error, "leases could not be renewed"),
             DirectoryMessage::SweepGuests => {
                 let now = cx.now();
                 cx.keep.here.guests.retain(|_, guest| guest.holds_name(now));
                 cx.after(GUEST_NAME_HELD, DirectoryMessage::SweepGuests);
             }
+        }
+    }
+
+    fn turn_ended(&mut self, cx: &mut Cx<'_, Self>) {
+        if cx.keep.here.registered {
+            far::register(false, cx);
         }
     }
 
@@ -383,21 +430,6 @@ impl Guest {
     }
 }
 
-/// Takes or renews the node's lease and those of its shards; notes which ones it lost.
-pub async fn renew(port: &dyn DirectoryPort, node: NodeLease, shards: &ShardTable) -> StoreResult<Renewed> {
-    let renewed = port.renew_node(node, LEASE).await?;
-    // Terms come from the store in a cluster; a lone node has one term for its life, above those of lives before.
-    let owned = (0..=u8::MAX).map(Shard).filter_map(|shard| Some((shard, shards.term(shard)?)));
-    let claims: Vec<_> = owned.map(|(shard, term)| (shard, Owner { node: node.node, term })).collect();
-    let holders = port.claim_shards(&claims, LEASE).await?;
-    for ((shard, mine), holder) in claims.into_iter().zip(holders) {
-        if holder != mine {
-            shards.lose(shard);
-        }
-    }
-    Ok(renewed)
-}
-
 fn opened(socket: OpenedSocket, cx: &mut Cx<'_, Directory>) {
     let OpenedSocket { slot, user, name, dialect, guest, token_id, expires_at_ms } = socket;
     let keep = &mut *cx.keep;
@@ -414,8 +446,9 @@ fn opened(socket: OpenedSocket, cx: &mut Cx<'_, Directory>) {
     let token_id = token_id.map(|token| token.id);
     if here.sockets.is_empty() {
         keep.counters.users.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        note_presence(keep.port.clone(), keep.node, user, true);
+        keep.here.unregistered.insert(user, true);
     }
+    let here = keep.here.users.entry(user).or_default();
     here.sockets.push(SocketHere { slot, dialect, name: name.clone(), token_id, expires_at_ms, room: None, guest });
     keep.here.sockets += 1;
     for &conversation in &here.interested {
@@ -430,6 +463,10 @@ fn opened(socket: OpenedSocket, cx: &mut Cx<'_, Directory>) {
     } else {
         // Past the bound: the number of sockets bounds it.
         let _ = keep.presence.tell_always(PresenceMessage::Opened { user, name });
+        // Sockets of the rooms dialect choose their room themselves.
+        if keep.cluster.is_clustered() && dialect != Dialect::Rooms {
+            far::follow(user, slot, dialect, cx);
+        }
     }
 }
 
@@ -440,12 +477,13 @@ fn closed(slot: Slot, user: UserId, cx: &mut Cx<'_, Directory>) {
     let Some(index) = here.sockets.iter().position(|socket| socket.slot == slot) else { return };
     let socket = here.sockets.swap_remove(index);
     keep.here.sockets -= 1;
+    far::gone(user, slot, &keep.cluster);
     for &conversation in &here.interested {
         keep.router.tell_active(conversation, ConversationMessage::Offline { user, slot });
     }
     if here.sockets.is_empty() {
         keep.counters.users.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-        note_presence(keep.port.clone(), keep.node, user, false);
+        keep.here.unregistered.insert(user, false);
         if here.interested.is_empty() {
             keep.here.users.remove(&user);
         }
@@ -460,25 +498,6 @@ fn closed(slot: Slot, user: UserId, cx: &mut Cx<'_, Directory>) {
     } else {
         let _ = keep.presence.tell_always(PresenceMessage::Closed { user });
     }
-}
-
-/// Registers everybody who is here, after the directory forgot this node.
-fn register_all(keep: &DirectoryKeep) {
-    let here = keep.here.users.iter().filter(|(_, user)| !user.sockets.is_empty());
-    put_users(keep.port.clone(), keep.node, here.map(|(&user, _)| (user, true)).collect());
-}
-
-fn note_presence(port: Arc<dyn DirectoryPort>, node: NodeLease, user: UserId, present: bool) {
-    put_users(port, node, vec![(user, present)]);
-}
-
-/// Tells the other nodes, by the port; a hint, so a failure is only logged.
-fn put_users(port: Arc<dyn DirectoryPort>, node: NodeLease, users: Vec<(UserId, bool)>) {
-    actix_rt::spawn(async move {
-        if let Err(error) = port.put_users(node, &users).await {
-            tracing::debug!(%error, "the directory didn't take the registration of users");
-        }
-    });
 }
 
 fn guest(name: Name, cx: &mut Cx<'_, Directory>) -> Result<UserId, ClientError> {

@@ -5,26 +5,35 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use chinwag_schema::{
-    error::CloseCode,
-    ids::{Epoch, Incarnation, NodeId, Shard, Slot, Term, UserId},
+    error::{ClientError, CloseCode},
+    ids::{ConversationId, Epoch, Incarnation, NodeId, Shard, Slot, UserId},
     wire::Dialect,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
     breaker::BreakerGauge,
-    conversation::{board::RoomBoard, router::Router},
-    directory::{self, Directory, DirectoryKeep, DirectoryMessage, Here, ShardTable},
+    cluster::{
+        Cluster, ClusterSettings,
+        park::{Park, keep_expiring},
+        keeping,
+        shards::{self, BootClock, JoinError, ShardState, ShardTable, ShardsMessage},
+    },
+    conversation::{
+        board::RoomBoard,
+        router::{Parked, Router},
+    },
+    directory::{Directory, DirectoryKeep, DirectoryMessage, Here},
     metrics::StorageMetrics,
     ports::{
-        StoreResult,
+        StoreError, StoreResult,
         account_store::AccountStore,
         bus::Bus,
         directory::{Directory as DirectoryPort, NodeLease},
@@ -138,14 +147,32 @@ pub struct Parts {
     pub messages: Arc<dyn MessageStore>,
     pub directory: Arc<dyn DirectoryPort>,
     pub bus: Arc<dyn Bus>,
+    /// `None`: a lone node.
+    pub cluster: Option<ClusterSettings>,
     pub protection: Protection,
     pub settings: EngineSettings,
+}
+
+/// Why a node can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Join(#[from] JoinError),
 }
 
 /// A node of the engine.
 pub struct Node {
     pub id: NodeId,
     pub incarnation: Incarnation,
+    pub cluster: Arc<Cluster>,
+    /// Messages for conversations that nobody owns at the moment.
+    pub park: Arc<Park<Parked>>,
+    /// Keeps the shards of one of several nodes.
+    pub keeper: OnceLock<Mailbox<ShardsMessage>>,
+    /// Another process took this node's name: this one must end.
+    pub displaced: Notify,
     pub epoch: Epoch,
     pub runtime: Arc<Runtime>,
     pub settings: EngineSettings,
@@ -185,29 +212,38 @@ pub struct OpenSession {
 }
 
 impl Node {
-    /// Starts a node: reserves identifiers, claims its shards, starts its actors.
+    /// Starts a node: takes its lease, reserves identifiers, starts its actors. One of several gets its shards a moment later.
     ///
     /// # Errors
-    /// When a store doesn't answer.
-    pub async fn start(parts: Parts) -> StoreResult<Arc<Self>> {
-        let Parts { node, incarnation, clock, placement, accounts, messages, directory, bus, protection, settings } =
-            parts;
+    /// When a store doesn't answer, or another process runs as this node.
+    pub async fn start(parts: Parts) -> Result<Arc<Self>, StartError> {
+        let Parts {
+            node,
+            incarnation,
+            clock,
+            placement,
+            accounts,
+            messages,
+            directory,
+            bus,
+            cluster,
+            protection,
+            settings,
+        } = parts;
         let lease = NodeLease { node, incarnation };
+        if cluster.is_some() {
+            shards::join(&*directory, lease).await?;
+        }
         let epoch = messages.epoch().await?;
         let ids = Arc::new(reserve(&*accounts, node, clock.unix_ms()).await?);
-        let shards = Arc::new(ShardTable::default());
-        let term = Term(accounts.next_term(0).await?);
-        for shard in 0..Shard::COUNT {
-            shards.own(Shard(u8::try_from(shard).expect("256 shards")), term);
-        }
-        directory::renew(&*directory, lease, &shards).await?;
+        let shards = shard_table(cluster.is_some(), &*accounts).await?;
 
         let started_at_ms = clock.unix_ms();
         let runtime = Runtime::start(clock, placement);
         let workers = runtime.placement().workers();
         let key = Arc::as_ptr(&runtime) as usize;
         let relays: Arc<[Mailbox<RelayMessage>]> =
-            (0..workers).map(|worker| runtime.spawn::<Relay>(worker, move || sockets(key, worker))).collect();
+            (0..workers).map(|worker| runtime.spawn::<Relay>(worker, move || sockets(key, node, worker))).collect();
         let (account_breaker, message_breaker) = (Arc::<BreakerGauge>::default(), Arc::<BreakerGauge>::default());
         let (account_metrics, message_metrics) = (Arc::<StorageMetrics>::default(), Arc::<StorageMetrics>::default());
         let reserve_store = accounts.clone();
@@ -218,8 +254,15 @@ impl Node {
         let counters = Arc::<Counters>::default();
         let authenticator = Arc::<std::sync::OnceLock<Arc<dyn Authenticator>>>::default();
 
+        let cluster = Arc::new(Cluster::new(lease, bus.clone(), cluster));
+        let park = Arc::new(Park::new(|(_, message): Parked| {
+            message.refuse(ClientError::unavailable("the conversation's node"));
+        }));
+        keep_expiring(&park, runtime.placement());
         let keep = PresenceKeep {
             accounts: accounts.clone(),
+            cluster: cluster.clone(),
+            port: directory.clone(),
             relays: relays.clone(),
             grace: settings.presence_grace,
             known: Known::default(),
@@ -227,7 +270,9 @@ impl Node {
         let presence = runtime.spawn::<Presence>(0, move || keep);
         let keep = DirectoryKeep {
             node: lease,
-            port: directory,
+            cluster: cluster.clone(),
+            accounts: accounts.clone(),
+            port: directory.clone(),
             router: conversations.clone(),
             presence: presence.clone(),
             relays: relays.clone(),
@@ -238,13 +283,24 @@ impl Node {
             counters: counters.clone(),
             here: Here::default(),
         };
+        let port = directory;
         let directory = runtime.spawn::<Directory>(last, move || keep);
-        let keep = ServerMailboxKeep { node: lease, bus, directory: directory.clone(), presence: presence.clone() };
+        let keep = ServerMailboxKeep {
+            node: lease,
+            bus,
+            cluster: cluster.clone(),
+            directory: directory.clone(),
+            presence: presence.clone(),
+        };
         let server_mailbox = runtime.spawn::<ServerMailbox>(0, move || keep);
 
         let engine = Arc::new(Self {
             id: node,
             incarnation,
+            cluster,
+            park,
+            keeper: OnceLock::new(),
+            displaced: Notify::new(),
             epoch,
             runtime,
             board: RoomBoard::new(i64::try_from(settings.empty_room_grace.as_millis()).unwrap_or(i64::MAX)),
@@ -270,7 +326,12 @@ impl Node {
             authenticator,
         });
         engine.conversations.attach(&engine);
+        engine.cluster.attach(&engine);
         keep_reserving(&engine, reserve_store);
+        if engine.cluster.is_clustered() {
+            // The first and only call.
+            let _ = engine.keeper.set(keeping::start(&engine, port));
+        }
         Ok(engine)
     }
 
@@ -314,7 +375,7 @@ impl Node {
         identity: Option<Identity>,
     ) -> OpenSession {
         let worker = Placement::current_worker().unwrap_or(0);
-        let sockets = sockets(Arc::as_ptr(&self.runtime) as usize, usize::from(worker));
+        let sockets = sockets(Arc::as_ptr(&self.runtime) as usize, self.id, usize::from(worker));
         let conn = match dialect {
             Dialect::Native => Conn::Native(Box::<NativeSession>::default()),
             Dialect::Rooms => Conn::Rooms(Box::<RoomsSession>::default()),
@@ -340,10 +401,15 @@ impl Node {
         }
     }
 
+    /// Says whether this node owns the conversation now, with a lease that runs.
+    pub fn owns(&self, conversation: ConversationId) -> bool {
+        matches!(self.shards.state(conversation.shard()), ShardState::Ours(_))
+    }
+
     /// Returns the socket table of the calling worker thread (heartbeat, drain).
     pub fn local_sockets(&self) -> Rc<Sockets> {
         let worker = Placement::current_worker().unwrap_or(0);
-        sockets(Arc::as_ptr(&self.runtime) as usize, usize::from(worker))
+        sockets(Arc::as_ptr(&self.runtime) as usize, self.id, usize::from(worker))
     }
 
     /// Closes a socket by slot, from any thread.
@@ -353,9 +419,21 @@ impl Node {
     }
 }
 
-fn sockets(runtime: usize, worker: usize) -> Rc<Sockets> {
+fn sockets(runtime: usize, node: NodeId, worker: usize) -> Rc<Sockets> {
     let worker = u16::try_from(worker).expect("fewer than 65,536 workers");
-    SOCKETS.with_borrow_mut(|all| all.entry((runtime, worker)).or_insert_with(|| Sockets::new(worker)).clone())
+    SOCKETS.with_borrow_mut(|all| all.entry((runtime, worker)).or_insert_with(|| Sockets::new(node, worker)).clone())
+}
+
+/// Makes the table of shards: a lone node has all from the start and for ever, one of several gets its share from the keeper.
+async fn shard_table(clustered: bool, accounts: &dyn AccountStore) -> StoreResult<Arc<ShardTable>> {
+    if clustered {
+        return Ok(Arc::new(ShardTable::leased(Arc::new(BootClock))));
+    }
+    let table = Arc::new(ShardTable::default());
+    let all: Vec<Shard> = shards::all().collect();
+    let terms = accounts.next_terms(&all).await?;
+    all.into_iter().zip(terms).for_each(|(shard, term)| table.own(shard, term));
+    Ok(table)
 }
 
 async fn reserve(accounts: &dyn AccountStore, node: NodeId, now_ms: i64) -> StoreResult<Snowflakes> {

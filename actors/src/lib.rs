@@ -4,6 +4,7 @@
 
 pub mod backends;
 pub mod breaker;
+pub mod cluster;
 pub mod conversation;
 pub mod directory;
 pub mod engine;

@@ -1,10 +1,13 @@
 //! Presence: who is online, with a grace period, and who wants to know.
 
+mod far;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chinwag_schema::{
+    envelope::PresenceChange,
     event::Event,
-    ids::{Slot, UserId},
+    ids::{NodeId, Slot, UserId},
     limits::user::WATCHED_MAX,
     model::Name,
     wire::encoded_event::EncodedEvent,
@@ -14,11 +17,15 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::{
+    cluster::Cluster,
     message_kinds,
+    ports::{StoreResult, directory::Directory},
     relay::RelayMessage,
     runtime::{Behaviour, Cx, Kind, Mailbox},
     storage::accounts::Accounts,
 };
+
+pub use far::Purpose;
 
 /// Last-seen times are gathered for this long.
 const FLUSH_EVERY: Duration = Duration::from_secs(2);
@@ -65,19 +72,26 @@ pub enum PresenceMessage {
         reply: oneshot::Sender<Vec<Status>>,
     },
     /// Another node says so.
-    RemoteChanged {
-        user: UserId,
-        name: Name,
-        online: bool,
-        last_seen_ms: Option<i64>,
+    FarChanged {
+        users: Vec<PresenceChange>,
     },
+    /// Another node is gone, and whoever was on it.
+    NodesLost,
     // ---- own
     GraceOver {
         user: UserId,
         round: u32,
     },
     Flush,
-    Flushed(Vec<(UserId, i64)>, crate::ports::StoreResult<()>),
+    Flushed(Vec<(UserId, i64)>, StoreResult<()>),
+    /// The directory said on which nodes these users are.
+    Located {
+        users: Vec<UserId>,
+        nodes: StoreResult<Vec<Vec<NodeId>>>,
+        purpose: Purpose,
+    },
+    Broadcast,
+    Sent(StoreResult<()>),
 }
 
 message_kinds!(PresenceMessage {
@@ -87,15 +101,21 @@ message_kinds!(PresenceMessage {
     Unwatch,
     Forget,
     Ask,
-    RemoteChanged,
+    FarChanged,
+    NodesLost,
     GraceOver,
     Flush,
     Flushed,
+    Located,
+    Broadcast,
+    Sent,
 });
 
 /// What presence works with, and what outlives a panic.
 pub struct PresenceKeep {
     pub accounts: Accounts,
+    pub cluster: Arc<Cluster>,
+    pub port: Arc<dyn Directory>,
     pub relays: Arc<[Mailbox<RelayMessage>]>,
     pub grace: Duration,
     pub known: Known,
@@ -105,10 +125,22 @@ pub struct PresenceKeep {
 #[derive(Default)]
 pub struct Known {
     users: FxHashMap<UserId, Online>,
-    watchers: FxHashMap<UserId, FxHashSet<Slot>>,
+    watchers: FxHashMap<UserId, Watched>,
     watched: FxHashMap<Slot, FxHashSet<UserId>>,
     seen: BTreeMap<UserId, i64>,
     flushing: bool,
+    /// What the other nodes are to hear with the next envelope.
+    changes: Vec<PresenceChange>,
+    broadcasting: bool,
+}
+
+/// A user whom sockets of this node watch.
+#[derive(Default)]
+struct Watched {
+    slots: FxHashSet<Slot>,
+    /// Another node said so.
+    far_online: bool,
+    name: Option<Name>,
 }
 
 struct Online {
@@ -134,6 +166,7 @@ impl Behaviour for Presence {
     fn new(cx: &mut Cx<'_, Self>) -> Self {
         // After a panic the timers are void: grace periods begin anew, and what waits to be stored is.
         cx.keep.known.flushing = false;
+        cx.keep.known.broadcasting = false;
         let leaving = cx.keep.known.users.iter().filter(|(_, online)| online.sockets == 0);
         let leaving: Vec<_> = leaving.map(|(&user, online)| (user, online.round)).collect();
         for (user, round) in leaving {
@@ -156,7 +189,7 @@ impl Behaviour for Presence {
                 online.sockets += 1;
                 online.round = online.round.wrapping_add(1);
                 if new {
-                    tell_watchers(cx.keep, user, name, true, None, cx.unix_ms());
+                    changed(PresenceChange { user, name, online: true, last_seen_ms: None }, cx);
                 }
             }
             PresenceMessage::Closed { user } => {
@@ -175,8 +208,9 @@ impl Behaviour for Presence {
             PresenceMessage::GraceOver { user, round } => {
                 let over = |online: &mut Online| online.sockets == 0 && online.round == round;
                 if cx.keep.known.users.get_mut(&user).is_some_and(over) {
-                    let online = cx.keep.known.users.remove(&user).expect("was there a line ago");
-                    tell_watchers(cx.keep, user, online.name, false, online.closed_at_ms, cx.unix_ms());
+                    let Online { name, closed_at_ms, .. } =
+                        cx.keep.known.users.remove(&user).expect("was there a line ago");
+                    far::left(PresenceChange { user, name, online: false, last_seen_ms: closed_at_ms }, cx);
                 }
             }
             PresenceMessage::Watch { slot, users } => {
@@ -184,7 +218,7 @@ impl Behaviour for Presence {
                 let watched = known.watched.entry(slot).or_default();
                 for user in users {
                     if watched.len() < WATCHED_PER_SLOT_MAX && watched.insert(user) {
-                        known.watchers.entry(user).or_default().insert(slot);
+                        known.watchers.entry(user).or_default().slots.insert(slot);
                     }
                 }
             }
@@ -202,19 +236,12 @@ impl Behaviour for Presence {
                     unwatch(&mut known.watchers, user, slot);
                 }
             }
-            PresenceMessage::Ask { users, reply } => {
-                let known = &cx.keep.known;
-                let status = |user: &UserId| Status {
-                    online: known.users.contains_key(user),
-                    last_seen_ms: known.seen.get(user).copied(),
-                };
-                let _ = reply.send(users.iter().map(status).collect());
-            }
-            PresenceMessage::RemoteChanged { user, name, online, last_seen_ms } => {
-                if !cx.keep.known.users.contains_key(&user) {
-                    tell_watchers(cx.keep, user, name, online, last_seen_ms, cx.unix_ms());
-                }
-            }
+            PresenceMessage::Ask { users, reply } => far::ask(users, reply, cx),
+            PresenceMessage::FarChanged { users } => far::changed(users, cx),
+            PresenceMessage::NodesLost => far::nodes_lost(cx),
+            PresenceMessage::Located { users, nodes, purpose } => far::located(users, nodes, purpose, cx),
+            PresenceMessage::Broadcast => far::broadcast(cx),
+            PresenceMessage::Sent(sent) => far::sent(sent),
             PresenceMessage::Flush => {
                 let seen: Vec<_> = cx.keep.known.seen.iter().map(|(&user, &at)| (user, at)).collect();
                 let accounts = cx.keep.accounts.clone();
@@ -263,17 +290,24 @@ impl Presence {
     }
 }
 
-fn unwatch(watchers: &mut FxHashMap<UserId, FxHashSet<Slot>>, user: UserId, slot: Slot) {
-    if let Some(slots) = watchers.get_mut(&user) {
-        slots.remove(&slot);
-        if slots.is_empty() {
+fn unwatch(watchers: &mut FxHashMap<UserId, Watched>, user: UserId, slot: Slot) {
+    if let Some(watched) = watchers.get_mut(&user) {
+        watched.slots.remove(&slot);
+        if watched.slots.is_empty() {
             watchers.remove(&user);
         }
     }
 }
 
-fn tell_watchers(keep: &PresenceKeep, user: UserId, name: Name, online: bool, last_seen_ms: Option<i64>, now_ms: i64) {
-    let Some(slots) = keep.known.watchers.get(&user) else { return };
+/// Tells who watches here, and the other nodes.
+fn changed(change: PresenceChange, cx: &mut Cx<'_, Presence>) {
+    tell_watchers(cx.keep, change.clone(), cx.unix_ms());
+    far::tell(change, cx);
+}
+
+fn tell_watchers(keep: &PresenceKeep, change: PresenceChange, now_ms: i64) {
+    let PresenceChange { user, name, online, last_seen_ms } = change;
+    let Some(Watched { slots, .. }) = keep.known.watchers.get(&user) else { return };
     let event = Arc::new(EncodedEvent::new(Event::Presence { user, name, online, last_seen_ms }, now_ms));
     for (worker, relay) in keep.relays.iter().enumerate() {
         let slots: Vec<_> = slots.iter().copied().filter(|slot| usize::from(slot.worker) == worker).collect();

@@ -6,13 +6,14 @@
 //! each other.
 
 mod handed;
+mod reply;
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
 use chinwag_schema::{
-    error::{ClientError, CloseCode},
+    error::CloseCode,
     event::Class,
-    ids::{ConversationId, Seq, Slot},
+    ids::{ConversationId, NodeId, Seq, Slot},
     wire::{Dialect, encoded_event::EncodedEvent},
 };
 use indexmap::IndexMap;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use slab::Slab;
 
 use handed::Handed;
+pub use reply::ReplyTo;
 
 use crate::{
     conversation::messages::{Answer, Batch, Woken},
@@ -100,6 +102,7 @@ pub struct Socket {
 
 /// The sockets of one worker thread. Shared by its relay and its sessions.
 pub struct Sockets {
+    node: NodeId,
     worker: u16,
     table: RefCell<Table>,
 }
@@ -117,9 +120,9 @@ struct Table {
 }
 
 impl Sockets {
-    /// Makes the table of worker `worker`.
-    pub fn new(worker: u16) -> Rc<Self> {
-        Rc::new(Self { worker, table: RefCell::default() })
+    /// Makes the table of worker `worker` of a node.
+    pub fn new(node: NodeId, worker: u16) -> Rc<Self> {
+        Rc::new(Self { node, worker, table: RefCell::default() })
     }
 
     /// Adds a socket and returns its slot.
@@ -132,7 +135,7 @@ impl Sockets {
         table.generations[index] = table.generations[index].wrapping_add(1);
         let generation = table.generations[index];
         table.sockets.insert(Socket { generation, dialect, outbox, session, cork: None, handed: Handed::default() });
-        Slot { worker: self.worker, generation, index: u32::try_from(index).expect("fewer sockets than 2^32") }
+        self.slot(index, generation)
     }
 
     /// Removes a socket; later events for its slot go nowhere.
@@ -221,13 +224,13 @@ impl Sockets {
     /// Calls `visit` for every socket (heartbeat, drain).
     pub fn for_each(&self, mut visit: impl FnMut(Slot, &Socket)) {
         for (index, socket) in &self.table.borrow().sockets {
-            let slot = Slot {
-                worker: self.worker,
-                generation: socket.generation,
-                index: u32::try_from(index).expect("fewer sockets than 2^32"),
-            };
-            visit(slot, socket);
+            visit(self.slot(index, socket.generation), socket);
         }
+    }
+
+    fn slot(&self, index: usize, generation: u16) -> Slot {
+        let index = u32::try_from(index).expect("fewer sockets than 2^32");
+        Slot { node: self.node, worker: self.worker, generation, index }
     }
 }
 
@@ -383,46 +386,5 @@ fn seq_of(event: &EncodedEvent) -> Seq {
     match event.class() {
         Class::Sequenced { seq, .. } => *seq,
         Class::Ephemeral | Class::Kept => Seq(u64::MAX),
-    }
-}
-
-/// Where an answer goes: a socket and what its session wants to know again. Dropped without an answer (a handler panicked, a queue was
-/// closed), it answers 'internal error' by itself, so that no request stays open.
-pub struct ReplyTo {
-    to: Option<(Mailbox<RelayMessage>, Slot, Tag)>,
-}
-
-impl ReplyTo {
-    /// Makes a reply for `slot`, whose relay is `relay`.
-    pub fn new(relay: Mailbox<RelayMessage>, slot: Slot, tag: Tag) -> Self {
-        Self { to: Some((relay, slot, tag)) }
-    }
-
-    /// Makes a reply that nobody waits for.
-    pub fn nobody() -> Self {
-        Self { to: None }
-    }
-
-    /// Answers.
-    pub fn send(mut self, answer: Answer) {
-        self.answer(answer);
-    }
-
-    /// Answers with an error.
-    pub fn fail(self, error: ClientError) {
-        self.send(Answer::Failed(error));
-    }
-
-    fn answer(&mut self, answer: Answer) {
-        if let Some((relay, slot, tag)) = self.to.take() {
-            // Past the bound: the request was admitted, by the bounds of mailboxes, of what waits for an append, and of rates.
-            let _ = relay.tell_always(RelayMessage::Answer { slot, tag, answer });
-        }
-    }
-}
-
-impl Drop for ReplyTo {
-    fn drop(&mut self) {
-        self.answer(Answer::Failed(ClientError::internal()));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chinwag_schema::{
-    envelope::{Body, Envelope},
+    envelope::{Body, Envelope as Hint},
     error::CloseCode,
     event::Event,
     wire::encoded_event::EncodedEvent,
@@ -16,6 +16,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::{
+    cluster::{
+        Cluster,
+        envelope::{Envelope, Kind as EnvelopeKind, Refusal},
+        peer::PeerMessage,
+    },
     directory::DirectoryMessage,
     message_kinds,
     ports::{StoreResult, bus::Bus, directory::NodeLease},
@@ -54,6 +59,7 @@ message_kinds!(ServerMailboxMessage { Forward, Arrived, Sent, Subscribed, Resubs
 pub struct ServerMailboxKeep {
     pub node: NodeLease,
     pub bus: Arc<dyn Bus>,
+    pub cluster: Arc<Cluster>,
     pub directory: Mailbox<DirectoryMessage>,
     pub presence: Mailbox<PresenceMessage>,
 }
@@ -66,6 +72,8 @@ pub struct ServerMailbox {
     arrived: u64,
     failed: u64,
     malformed: u64,
+    /// Dropped envelopes, by reason ([`Refusal::KINDS`]).
+    refused: [u64; Refusal::KINDS.len()],
     subscribed: bool,
 }
 
@@ -84,8 +92,8 @@ impl Behaviour for ServerMailbox {
     fn handle(&mut self, message: ServerMailboxMessage, cx: &mut Cx<'_, Self>) {
         match message {
             ServerMailboxMessage::Forward { to, body } => {
-                let envelope = Envelope { version: Envelope::VERSION, from: cx.keep.node.node, body };
-                let (bus, payload) = (cx.keep.bus.clone(), envelope.encode());
+                let payload = cx.keep.cluster.hint(body, cx.unix_ms());
+                let bus = cx.keep.bus.clone();
                 let send = async move {
                     match to {
                         To::Node(node) => bus.send(node, payload).await,
@@ -94,16 +102,7 @@ impl Behaviour for ServerMailbox {
                 };
                 cx.pipe(send, ServerMailboxMessage::Sent);
             }
-            ServerMailboxMessage::Arrived(payload) => match Envelope::decode(&payload) {
-                Ok(envelope) => {
-                    self.arrived += 1;
-                    arrived(envelope, cx);
-                }
-                Err(error) => {
-                    self.malformed += 1;
-                    tracing::warn!(%error, "an envelope was dropped");
-                }
-            },
+            ServerMailboxMessage::Arrived(payload) => self.arrived(&payload, cx),
             ServerMailboxMessage::Sent(Ok(())) => self.sent += 1,
             ServerMailboxMessage::Sent(Err(error)) => {
                 self.failed += 1;
@@ -141,7 +140,41 @@ impl Behaviour for ServerMailbox {
             "arrived": self.arrived,
             "failed": self.failed,
             "malformed": self.malformed,
+            "refused": Refusal::KINDS.into_iter().zip(self.refused).collect::<std::collections::BTreeMap<_, _>>(),
         })
+    }
+}
+
+impl ServerMailbox {
+    fn arrived(&mut self, payload: &Bytes, cx: &mut Cx<'_, Self>) {
+        let envelope = match Envelope::open(payload, &cx.keep.cluster.keys, cx.keep.node, cx.unix_ms()) {
+            Ok(envelope) => envelope,
+            Err(refusal) => {
+                self.refused[refusal.kind()] += 1;
+                // Of an earlier life of this node: nothing to worry about.
+                if !matches!(refusal, Refusal::Incarnation(_)) {
+                    tracing::warn!(%refusal, "an envelope was dropped");
+                }
+                return;
+            }
+        };
+        self.arrived += 1;
+        if envelope.kind != EnvelopeKind::Hint {
+            if let Some(peer) = cx.keep.cluster.peer_or_start(envelope.from.node) {
+                // Past the bound: the bus bounds what waits, and the link what was sent and not acknowledged.
+                let _ = peer.tell_always(PeerMessage::Arrived(Box::new(envelope)));
+            }
+            return;
+        }
+        for frame in envelope.frames() {
+            match Hint::decode(&frame) {
+                Ok(hint) => hinted(hint, cx),
+                Err(error) => {
+                    self.malformed += 1;
+                    tracing::warn!(%error, "a hint was dropped");
+                }
+            }
+        }
     }
 }
 
@@ -150,14 +183,14 @@ fn subscribe(cx: &mut Cx<'_, ServerMailbox>) {
     cx.pipe(async move { bus.subscribe(node, MAILBOX_MAX).await }, ServerMailboxMessage::Subscribed);
 }
 
-fn arrived(envelope: Envelope, cx: &mut Cx<'_, ServerMailbox>) {
+fn hinted(hint: Hint, cx: &mut Cx<'_, ServerMailbox>) {
     let now_ms = cx.unix_ms();
     let keep = &*cx.keep;
     // Past the bound: revocations must reach their sockets, and operators' broadcasts are few.
     let tell = |message| {
         let _ = keep.directory.tell_always(message);
     };
-    match envelope.body {
+    match hint.body {
         Body::UserRevoked { user } => {
             tell(DirectoryMessage::CloseUser { user, code: CloseCode::REVOKED, reason: "credentials revoked" });
         }
@@ -168,9 +201,9 @@ fn arrived(envelope: Envelope, cx: &mut Cx<'_, ServerMailbox>) {
             let event = Event::Notification { message: message.into(), at_ms: now_ms };
             tell(DirectoryMessage::NotifyAll { event: Arc::new(EncodedEvent::new(event, now_ms)) });
         }
-        Body::PresenceChanged { user, name, online, last_seen_ms } => {
-            if envelope.from != keep.node.node {
-                let _ = keep.presence.tell(PresenceMessage::RemoteChanged { user, name, online, last_seen_ms });
+        Body::PresenceChanged { users } => {
+            if hint.from != keep.node.node {
+                let _ = keep.presence.tell(PresenceMessage::FarChanged { users });
             }
         }
     }

@@ -3,7 +3,10 @@
 mod common;
 
 use chinwag_actors::directory::{DirectoryMessage, OpenedSocket};
-use chinwag_schema::{ids::Slot, wire::Dialect};
+use chinwag_schema::{
+    ids::{NodeId, Slot},
+    wire::Dialect,
+};
 use common::{Engine, run};
 
 #[test]
@@ -11,7 +14,7 @@ fn who_asks_after_a_socket_opened_sees_its_user_online() {
     run(async || {
         let engine = Engine::start().await;
         let ann = engine.account("ann").await;
-        let slot = Slot { worker: 0, generation: 9, index: 99 };
+        let slot = Slot { node: NodeId(0), worker: 0, generation: 9, index: 99 };
         let (dialect, token_id, expires_at_ms) = (Dialect::Messenger, None, None);
         let opened =
             OpenedSocket { slot, user: ann.user, name: ann.name, dialect, guest: false, token_id, expires_at_ms };

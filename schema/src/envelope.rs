@@ -26,8 +26,17 @@ pub enum Body {
     TokenRevoked { token_id: Box<str> },
     /// An operator's broadcast.
     Notification { message: String },
-    /// A user of the sending node came online or went offline.
-    PresenceChanged { user: UserId, name: Name, online: bool, last_seen_ms: Option<i64> },
+    /// Users of the sending node came online or went offline; those that are still on another node aren't named.
+    PresenceChanged { users: Vec<PresenceChange> },
+}
+
+/// A user that came online or went offline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PresenceChange {
+    pub user: UserId,
+    pub name: Name,
+    pub online: bool,
+    pub last_seen_ms: Option<i64>,
 }
 
 /// Why an envelope can't be read.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 ///
 /// Edits and deletions carry no text of their own: they change their target's row in the same transaction, so that a deleted
 /// text is gone from every page and replay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventBody {
     Message(MessageBody),
@@ -40,7 +40,7 @@ impl EventBody {
 }
 
 /// A message as it stands now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageBody {
     /// The client's id of it, UUIDv7; `None` from the frozen dialects.
     pub client_id: Option<Uuid>,
@@ -52,7 +52,7 @@ pub struct MessageBody {
 }
 
 /// A row of the log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogEvent {
     pub seq: Seq,
     pub id: EventId,
@@ -67,7 +67,7 @@ pub struct LogEvent {
 }
 
 /// What every event of a conversation says about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     pub conversation: ConversationId,
     pub kind: ConversationKind,
@@ -79,7 +79,7 @@ pub struct Origin {
 }
 
 /// Something to tell sockets. Encoded once per dialect (and compression) and shared by all recipients.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Event {
     /// A row of the log. For edits and deletions `target` is the message as it stands now.
     Sequenced { origin: Arc<Origin>, event: LogEvent, target: Option<LogEvent> },

@@ -205,10 +205,16 @@ impl ConversationId {
 #[serde(transparent)]
 pub struct NodeId(pub u16);
 
-/// One socket on this node: the worker thread it lives on, its place in that thread's table, and a generation that tells a
-/// later socket in the same place from it.
+impl NodeId {
+    /// How many nodes a cluster can ever have: what 10 bits hold.
+    pub const COUNT: u16 = 1024;
+}
+
+/// One socket: the node and the worker thread it lives on, its place in that thread's table, and a generation that tells a later
+/// socket in the same place from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Slot {
+    pub node: NodeId,
     pub worker: u16,
     pub generation: u16,
     pub index: u32,
@@ -216,7 +222,7 @@ pub struct Slot {
 
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.worker, self.index, self.generation)
+        write!(f, "{}-{}-{}-{}", self.node.0, self.worker, self.index, self.generation)
     }
 }
 

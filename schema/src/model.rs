@@ -48,7 +48,7 @@ impl ConversationKind {
 }
 
 /// A conversation as its row says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conversation {
     pub id: ConversationId,
     pub kind: ConversationKind,
@@ -61,7 +61,7 @@ pub struct Conversation {
 }
 
 /// A user as a member, with the name that others see.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     pub user: UserId,
     pub name: Name,
@@ -123,6 +123,14 @@ pub enum Pointer {
 pub struct Cursor {
     pub delivered: Mark,
     pub read: Mark,
+}
+
+impl Cursor {
+    /// Returns the further one of each pointer.
+    pub fn further(self, other: Self) -> Self {
+        let later = |a: Mark, b: Mark| if b.seq > a.seq { b } else { a };
+        Self { delivered: later(self.delivered, other.delivered), read: later(self.read, other.read) }
+    }
 }
 
 /// Head of a conversation's log.

@@ -1,4 +1,5 @@
-//! From a conversation to the relays of its workers: each event once per worker, in order, whatever the relay's mailbox says.
+//! From a conversation to the places that have listeners, workers and other nodes: each event once per place, in order, whatever their
+//! mailboxes say.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -9,34 +10,34 @@ use chinwag_schema::{
 };
 
 use super::{
-    C, ConversationKeep, Ready,
+    C, ConversationKeep, Place, Ready,
     messages::{Batch, ConversationMessage},
     policy::Policy,
 };
-use crate::{relay::RelayMessage, runtime::Refused};
+use crate::relay::RelayMessage;
 
 /// When to try again after a relay was full.
 const RETRY_AFTER: Duration = Duration::from_millis(10);
 
-/// How far the workers were served. It outlives a panic of the conversation, so that nothing appended is left undelivered.
+/// How far the places were served. It outlives a panic of the conversation, so that nothing appended is left undelivered.
 #[derive(Default)]
 pub(super) struct Fanout {
-    /// Everything up to here was handed to all relays with listeners, but for those in `behind`.
+    /// Everything up to here was handed to all places with listeners, but for those in `behind`.
     delivered: Option<Seq>,
-    /// Workers whose relay was full, with the last seq that they were handed.
-    behind: BTreeMap<u16, Seq>,
+    /// Places whose mailbox was full, with the last seq that they were handed.
+    behind: BTreeMap<Place, Seq>,
     retrying: bool,
 }
 
 impl Fanout {
-    /// Returns how many workers are behind.
+    /// Returns how many places are behind.
     pub(super) fn behind(&self) -> usize {
         self.behind.len()
     }
 
-    /// Returns how far a worker was served.
-    pub(super) fn served(&self, worker: u16) -> Seq {
-        self.behind.get(&worker).copied().or(self.delivered).unwrap_or_default()
+    /// Returns how far a place was served.
+    pub(super) fn served(&self, place: Place) -> Seq {
+        self.behind.get(&place).copied().or(self.delivered).unwrap_or_default()
     }
 
     /// Says where serving starts, if it hasn't yet (a fresh actor: sockets attach at the head or later).
@@ -47,35 +48,35 @@ impl Fanout {
 }
 
 impl Ready {
-    /// Hands new events to every worker that has listeners.
+    /// Hands new events to every place that has listeners.
     pub(super) fn deliver<P: Policy>(&mut self, events: Batch, cx: &mut C<'_, P>) {
         let Some(last) = events.iter().rev().find_map(|(event, _)| seq_of(event)) else { return };
         let keep = &mut *cx.keep;
         let before = keep.fanout.delivered.replace(last).unwrap_or(last);
-        for worker in keep.listeners.workers().collect::<Vec<_>>() {
-            if keep.fanout.behind.contains_key(&worker) {
+        for place in keep.listeners.places().collect::<Vec<_>>() {
+            if keep.fanout.behind.contains_key(&place) {
                 continue;
             }
             let message = RelayMessage::Deliver { conversation: keep.id, events: events.clone() };
-            if let Err(Refused::Full(_)) = keep.relay(worker).tell(message) {
-                keep.fanout.behind.insert(worker, before);
+            if !keep.to_place(place, message) {
+                keep.fanout.behind.insert(place, before);
             }
         }
         self.retry_later(cx);
     }
 
-    /// Sends an event that may be lost to every worker that has listeners.
+    /// Sends an event that may be lost to every place that has listeners.
     pub(super) fn deliver_ephemeral(&self, event: Event, except: Option<Slot>, now_ms: i64, keep: &ConversationKeep) {
         debug_assert!(!matches!(event.class(), Class::Sequenced { .. }));
         let event = Arc::new(EncodedEvent::new(event, now_ms));
-        for worker in keep.listeners.workers() {
+        for place in keep.listeners.places() {
             let events = vec![(event.clone(), except)];
             // Full: shed.
-            let _ = keep.relay(worker).tell(RelayMessage::Deliver { conversation: keep.id, events });
+            keep.to_place(place, RelayMessage::Deliver { conversation: keep.id, events });
         }
     }
 
-    /// Serves workers that were behind, and after a restart everybody, from what is kept of the newest events; a worker too far behind
+    /// Serves places that were behind, and after a restart everybody, from what is kept of the newest events; a place too far behind
     /// gets a gap.
     pub(super) fn redeliver<P: Policy>(&mut self, cx: &mut C<'_, P>) {
         let keep = &mut *cx.keep;
@@ -83,12 +84,12 @@ impl Ready {
         let head = self.head.seq;
         let delivered = keep.fanout.delivered.unwrap_or(head);
         if delivered < head {
-            for worker in keep.listeners.workers() {
-                keep.fanout.behind.entry(worker).or_insert(delivered);
+            for place in keep.listeners.places() {
+                keep.fanout.behind.entry(place).or_insert(delivered);
             }
             keep.fanout.delivered = Some(head);
         }
-        for (worker, last) in std::mem::take(&mut keep.fanout.behind) {
+        for (place, last) in std::mem::take(&mut keep.fanout.behind) {
             let events: Batch = match self.recent.after(last) {
                 Some(events) => events,
                 None => {
@@ -97,8 +98,8 @@ impl Ready {
                 }
             };
             let message = RelayMessage::Deliver { conversation: keep.id, events };
-            if let Err(Refused::Full(_)) = keep.relay(worker).tell(message) {
-                keep.fanout.behind.insert(worker, last);
+            if !keep.to_place(place, message) {
+                keep.fanout.behind.insert(place, last);
             }
         }
         self.retry_later(cx);

@@ -12,6 +12,7 @@ use chinwag_schema::{
 
 use super::{
     C, Ready, last_seq,
+    listen::Way,
     messages::{Answer, Caller, ConversationMessage, HistoryQuery, ListenOptions, Outcome},
     policy::Policy,
     store_failed, unknown_cursor,
@@ -35,11 +36,11 @@ pub enum AfterPage {
         options: ListenOptions,
         reply: ReplyTo,
     },
-    /// Attaches the socket with a replay of what came after `after`; answered if the client asked for it.
+    /// Attaches the socket with a replay of what came after `after`.
     Attach {
         from: Arc<Caller>,
         after: Seq,
-        answered: bool,
+        way: Way,
         reply: ReplyTo,
     },
 }
@@ -160,8 +161,8 @@ impl Ready {
             (AfterPage::Listen { from, options, reply }, Ok(page)) if too_heavy(&from, &page) => {
                 self.listen_with(from, options, Page::default(), reply, cx);
             }
-            (AfterPage::Attach { from, after, answered, reply }, Ok(page)) if too_heavy(&from, &page) => {
-                self.attach_with(&from, after, answered, Page::default(), reply, cx);
+            (AfterPage::Attach { from, after, way, reply }, Ok(page)) if too_heavy(&from, &page) => {
+                self.attach_with(&from, after, way, Page::default(), reply, cx);
             }
             (AfterPage::History { from, reply }, Ok(page)) => {
                 // Rights may have ended while the page was read.
@@ -176,15 +177,15 @@ impl Ready {
             (AfterPage::Listen { from, options, reply }, Ok(page)) => {
                 self.listen_with(from, options, page, reply, cx);
             }
-            (AfterPage::Attach { from, after, answered, reply }, Ok(page)) => {
-                self.attach_with(&from, after, answered, page, reply, cx);
+            (AfterPage::Attach { from, after, way, reply }, Ok(page)) => {
+                self.attach_with(&from, after, way, page, reply, cx);
             }
             (AfterPage::History { reply, .. }, Err(error)) => reply.fail(store_failed(&error)),
             (AfterPage::Listen { reply, .. }, Err(error)) => reply.fail(store_failed(&error)),
-            (AfterPage::Attach { from, after, answered, reply }, Err(error)) => {
+            (AfterPage::Attach { from, after, way, reply }, Err(error)) => {
                 // The store can't say what was missed; the socket hears that it missed something, and pages later.
                 tracing::warn!(conversation = %cx.keep.id, %error, "a replay could not be read");
-                self.attach_with(&from, after, answered, Page::default(), reply, cx);
+                self.attach_with(&from, after, way, Page::default(), reply, cx);
             }
         }
     }

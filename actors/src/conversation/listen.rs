@@ -24,6 +24,17 @@ use crate::{
     relay::{RelayMessage, ReplyTo},
 };
 
+/// How a socket comes to be attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// A member's socket that was woken.
+    Member,
+    /// A member's client said what it has, and is answered.
+    Resumed,
+    /// A listener of an earlier owner.
+    Listener,
+}
+
 impl Ready {
     // ---- listeners of public rooms
 
@@ -106,7 +117,7 @@ impl Ready {
             let (conversation, slot) = (cx.keep.id, from.slot);
             let has = options.position.filter(|_| matches!(outcome, Some(Outcome::Replayed { .. })));
             let upto = has.map_or(self.head.seq, |position| position.seq.max(self.head.seq));
-            cx.keep.to_relay(slot.worker, RelayMessage::Attach { conversation, slot, replay, upto });
+            cx.keep.to_socket(slot, RelayMessage::Attach { conversation, slot, replay, upto });
             if change.user_changed {
                 self.announce_listener(from.user, from.name.clone(), true, Some(from.slot), cx);
             }
@@ -127,11 +138,12 @@ impl Ready {
     pub(super) fn detach<P: Policy>(&mut self, slot: Slot, except: Option<Slot>, cx: &mut C<'_, P>) {
         let Some((listener, change)) = cx.keep.listeners.detach(slot) else { return };
         let conversation = cx.keep.id;
-        cx.keep.to_relay(slot.worker, RelayMessage::Detach { conversation, slot });
+        cx.keep.to_socket(slot, RelayMessage::Detach { conversation, slot });
         if change.user_changed {
-            self.stop_typing(listener.user, cx);
+            let user = listener.caller.user;
+            self.stop_typing(user, cx);
             self.count_users(cx);
-            self.announce_listener(listener.user, listener.name, false, except, cx);
+            self.announce_listener(user, listener.caller.name.clone(), false, except, cx);
         }
     }
 
@@ -159,13 +171,29 @@ impl Ready {
         self.deliver_ephemeral(event, except, cx.unix_ms(), cx.keep);
     }
 
+    /// Listens on for a socket that listened at another owner and has everything up to `after`.
+    pub(super) fn relisten<P: Policy>(&mut self, from: Arc<Caller>, after: Seq, cx: &mut C<'_, P>) {
+        if P::LISTENABLE {
+            cx.keep.listeners.detach(from.slot);
+            cx.keep.listeners.attaching(from.slot, listener(&from, true));
+            self.attach_from(from, after, Way::Listener, ReplyTo::nobody(), cx);
+        }
+    }
+
     // ---- members' sockets
 
     pub(super) fn attach<P: Policy>(&mut self, from: Arc<Caller>, after: Seq, cx: &mut C<'_, P>) {
-        if !self.is_member(&from) || cx.keep.listeners.get(from.slot).is_some() {
+        if !self.is_member(&from) {
             return;
         }
-        self.attach_from(from, after, false, ReplyTo::nobody(), cx);
+        if cx.keep.listeners.get(from.slot).is_some() {
+            if from.slot.node == cx.keep.node.id {
+                return;
+            }
+            // Its node lost what it knew of us, and asks again.
+            cx.keep.listeners.detach(from.slot);
+        }
+        self.attach_from(from, after, Way::Member, ReplyTo::nobody(), cx);
     }
 
     pub(super) fn resume<P: Policy>(
@@ -184,15 +212,15 @@ impl Ready {
         }
         let (head, info) = (self.head.seq, self.info(&from, cx.keep));
         if position.epoch != self.origin.epoch || position.seq > self.head_possible() {
-            self.attach_now(&from, Vec::new(), head, cx);
+            self.attach_now(&from, Way::Resumed, Vec::new(), head, cx);
             return reply.send(Answer::Resumed { info, outcome: Outcome::Reset });
         }
         if head.0.saturating_sub(position.seq.0) > max_events.min(REPLAY_MAX_EVENTS) {
-            self.attach_now(&from, Vec::new(), head, cx);
+            self.attach_now(&from, Way::Resumed, Vec::new(), head, cx);
             let outcome = Outcome::Gap { from: position.seq.next(), to: head };
             return reply.send(Answer::Resumed { info, outcome });
         }
-        self.attach_from(from, position.seq, true, reply, cx);
+        self.attach_from(from, position.seq, Way::Resumed, reply, cx);
     }
 
     /// Attaches a socket that has everything up to `after`.
@@ -200,19 +228,19 @@ impl Ready {
         &mut self,
         from: Arc<Caller>,
         after: Seq,
-        answered: bool,
+        way: Way,
         reply: ReplyTo,
         cx: &mut C<'_, P>,
     ) {
         if after >= self.head.seq || self.recent.after(after).is_some() {
-            return self.attach_with(&from, after, answered, Page::default(), reply, cx);
+            return self.attach_with(&from, after, way, Page::default(), reply, cx);
         }
         if self.head.seq.0 - after.0 > REPLAY_MAX_EVENTS {
-            return self.attach_with(&from, after, answered, Page::default(), reply, cx);
+            return self.attach_with(&from, after, way, Page::default(), reply, cx);
         }
-        cx.keep.listeners.attaching(from.slot, listener(&from, false));
+        cx.keep.listeners.attaching(from.slot, listener(&from, way == Way::Listener));
         let (node, id) = (cx.keep.node.clone(), cx.keep.id);
-        let next = Box::new(AfterPage::Attach { from, after, answered, reply });
+        let next = Box::new(AfterPage::Attach { from, after, way, reply });
         self.pipe(
             async move {
                 let limit = usize::try_from(REPLAY_MAX_EVENTS).expect("1,000");
@@ -231,14 +259,15 @@ impl Ready {
         &mut self,
         from: &Arc<Caller>,
         after: Seq,
-        answered: bool,
+        way: Way,
         page: Page,
         reply: ReplyTo,
         cx: &mut C<'_, P>,
     ) {
-        if !self.is_member(from) {
+        if way != Way::Listener && !self.is_member(from) {
             return reply.fail(unknown());
         }
+        let answered = way == Way::Resumed;
         let now_ms = cx.unix_ms();
         let (outcome, replay) = match self.replay_of(from.slot, after.min(self.head.seq), page, now_ms) {
             Some(replay) => (self.replayed(after), replay),
@@ -257,23 +286,31 @@ impl Ready {
         let info = self.info(from, cx.keep);
         reply.send(if answered { Answer::Resumed { info, outcome } } else { Answer::Done { info } });
         // A socket may know more than this actor: it read the head from the store while the answer of the append was on its way.
-        self.attach_now(from, replay, after.max(self.head.seq), cx);
+        self.attach_now(from, way, replay, after.max(self.head.seq), cx);
     }
 
     /// Attaches a socket that has, or is sent with `replay`, everything up to `upto`.
     fn attach_now<P: Policy>(
         &mut self,
         from: &Arc<Caller>,
+        way: Way,
         replay: Vec<Arc<EncodedEvent>>,
         upto: Seq,
         cx: &mut C<'_, P>,
     ) {
-        if let Some(change) = cx.keep.listeners.attach(from.slot, listener(from, false)) {
+        if way != Way::Listener && from.slot.node != cx.keep.node.id {
+            // Another node says who is there a moment later than its sockets ask.
+            cx.keep.listeners.put_present(from.slot, from.user, from.dialect);
+        }
+        if let Some(change) = cx.keep.listeners.attach(from.slot, listener(from, way == Way::Listener)) {
             let (conversation, slot) = (cx.keep.id, from.slot);
-            cx.keep.to_relay(slot.worker, RelayMessage::Attach { conversation, slot, replay, upto });
+            cx.keep.to_socket(slot, RelayMessage::Attach { conversation, slot, replay, upto });
             if change.user_changed {
                 self.count_users(cx);
-                self.announce_listener(from.user, from.name.clone(), true, Some(from.slot), cx);
+                // Who listens on was announced when it began.
+                if way != Way::Listener {
+                    self.announce_listener(from.user, from.name.clone(), true, Some(from.slot), cx);
+                }
             }
         }
     }
@@ -316,6 +353,6 @@ impl Ready {
     }
 }
 
-fn listener(from: &Caller, explicit: bool) -> Listener {
-    Listener { user: from.user, name: from.name.clone(), explicit }
+fn listener(from: &Arc<Caller>, explicit: bool) -> Listener {
+    Listener { caller: from.clone(), explicit }
 }

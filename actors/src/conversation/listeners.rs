@@ -1,7 +1,9 @@
 //! Who hears a conversation: sockets of members, and listeners of public rooms.
 
+use std::sync::Arc;
+
 use chinwag_schema::{
-    ids::{Slot, UserId},
+    ids::{NodeId, Slot, UserId},
     limits::conversation::ROOMS_MEMBERS_SHOWN,
     model::Name,
     wire::Dialect,
@@ -9,22 +11,39 @@ use chinwag_schema::{
 use indexmap::IndexMap;
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
+use super::messages::Caller;
+
 /// A socket that hears the conversation.
 #[derive(Debug, Clone)]
 pub struct Listener {
-    pub user: UserId,
-    pub name: Name,
+    pub caller: Arc<Caller>,
     /// Joined as a listener (else: a member's socket, attached by itself).
     pub explicit: bool,
 }
 
+/// Where sockets are, as their conversation sees it: what it tells them goes once to each place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Place {
+    /// A worker thread of this node.
+    Worker(u16),
+    /// Another node.
+    Node(NodeId),
+}
+
+impl Place {
+    /// Returns where a socket is, seen from node `here`.
+    pub fn of(slot: Slot, here: NodeId) -> Self {
+        if slot.node == here { Self::Worker(slot.worker) } else { Self::Node(slot.node) }
+    }
+}
+
 /// The book of a conversation. It outlives a panic: who listens is known nowhere else.
-#[derive(Default)]
 pub struct Listeners {
+    here: NodeId,
     attached: IndexMap<Slot, Listener, FxBuildHasher>,
     users: IndexMap<UserId, (Name, u32), FxBuildHasher>,
     explicit: usize,
-    workers: FxHashMap<u16, u32>,
+    places: FxHashMap<Place, u32>,
     /// Sockets of members, attached or not.
     present: FxHashMap<Slot, (UserId, Dialect)>,
     /// Sockets whose replay is being read.
@@ -39,6 +58,19 @@ pub struct Change {
 }
 
 impl Listeners {
+    /// Makes the empty book of a conversation on node `here`.
+    pub fn new(here: NodeId) -> Self {
+        Self {
+            here,
+            attached: IndexMap::default(),
+            users: IndexMap::default(),
+            explicit: 0,
+            places: FxHashMap::default(),
+            present: FxHashMap::default(),
+            attaching: FxHashMap::default(),
+        }
+    }
+
     /// Adds a socket; `None` if it was there (then `explicit` may be upgraded).
     pub fn attach(&mut self, slot: Slot, listener: Listener) -> Option<Change> {
         self.attaching.remove(&slot);
@@ -50,8 +82,9 @@ impl Listeners {
             return None;
         }
         self.explicit += usize::from(listener.explicit);
-        *self.workers.entry(slot.worker).or_default() += 1;
-        let (_, sockets) = self.users.entry(listener.user).or_insert_with(|| (listener.name.clone(), 0));
+        *self.places.entry(Place::of(slot, self.here)).or_default() += 1;
+        let caller = &listener.caller;
+        let (_, sockets) = self.users.entry(caller.user).or_insert_with(|| (caller.name.clone(), 0));
         *sockets += 1;
         let change = Change { user_changed: *sockets == 1 };
         self.attached.insert(slot, listener);
@@ -63,21 +96,32 @@ impl Listeners {
         self.attaching.remove(&slot);
         let listener = self.attached.swap_remove(&slot)?;
         self.explicit -= usize::from(listener.explicit);
-        if let Some(count) = self.workers.get_mut(&slot.worker) {
+        let place = Place::of(slot, self.here);
+        if let Some(count) = self.places.get_mut(&place) {
             *count -= 1;
             if *count == 0 {
-                self.workers.remove(&slot.worker);
+                self.places.remove(&place);
             }
         }
         let mut change = Change { user_changed: false };
-        if let Some((_, sockets)) = self.users.get_mut(&listener.user) {
+        if let Some((_, sockets)) = self.users.get_mut(&listener.caller.user) {
             *sockets -= 1;
             if *sockets == 0 {
-                self.users.swap_remove(&listener.user);
+                self.users.swap_remove(&listener.caller.user);
                 change.user_changed = true;
             }
         }
         Some((listener, change))
+    }
+
+    /// Removes all sockets, attached or about to be.
+    pub fn take_all(&mut self) -> impl Iterator<Item = (Slot, Listener)> + use<> {
+        self.users.clear();
+        self.places.clear();
+        self.present.clear();
+        self.explicit = 0;
+        let attaching = std::mem::take(&mut self.attaching).into_iter();
+        attaching.chain(std::mem::take(&mut self.attached))
     }
 
     /// Makes an explicit listener a mere member's socket again; false if it wasn't explicit.
@@ -129,7 +173,7 @@ impl Listeners {
 
     /// Returns the attached sockets of a user.
     pub fn of_user(&self, user: UserId) -> Vec<Slot> {
-        self.attached.iter().filter(|(_, listener)| listener.user == user).map(|(&slot, _)| slot).collect()
+        self.attached.iter().filter(|(_, listener)| listener.caller.user == user).map(|(&slot, _)| slot).collect()
     }
 
     /// Returns all attached sockets.
@@ -137,9 +181,9 @@ impl Listeners {
         self.attached.iter().map(|(&slot, listener)| (slot, listener))
     }
 
-    /// Returns the workers that have listeners.
-    pub fn workers(&self) -> impl Iterator<Item = u16> + '_ {
-        self.workers.keys().copied()
+    /// Returns the places that have listeners.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.places.keys().copied()
     }
 
     /// Returns how many distinct users listen.
@@ -172,16 +216,35 @@ mod tests {
     use super::*;
 
     fn listener(user: i64, explicit: bool) -> Listener {
-        Listener { user: UserId(user), name: format!("u{user}").into(), explicit }
+        let caller = Caller {
+            slot: slot(0, 0),
+            user: UserId(user),
+            name: format!("u{user}").into(),
+            dialect: Dialect::Rooms,
+            guest: false,
+        };
+        Listener { caller: Arc::new(caller), explicit }
     }
 
     fn slot(worker: u16, index: u32) -> Slot {
-        Slot { worker, generation: 1, index }
+        Slot { node: NodeId(0), worker, generation: 1, index }
+    }
+
+    #[test]
+    fn sockets_of_another_node_are_one_place() {
+        let mut book = Listeners::new(NodeId(1));
+        for (node, worker) in [(2, 0), (2, 1), (1, 1)] {
+            let slot = Slot { node: NodeId(node), ..slot(worker, 7) };
+            book.attach(slot, listener(i64::from(node), true)).unwrap();
+        }
+        let mut places: Vec<_> = book.places().collect();
+        places.sort_unstable();
+        assert_eq!(places, [Place::Worker(1), Place::Node(NodeId(2))]);
     }
 
     #[test]
     fn users_are_counted_once_however_many_sockets_they_have() {
-        let mut book = Listeners::default();
+        let mut book = Listeners::new(NodeId(0));
         assert!(book.attach(slot(0, 1), listener(1, true)).unwrap().user_changed);
         assert!(!book.attach(slot(1, 1), listener(1, false)).unwrap().user_changed);
         assert!(book.attach(slot(0, 2), listener(2, true)).unwrap().user_changed);
@@ -190,7 +253,7 @@ mod tests {
         assert!(!book.detach(slot(0, 1)).unwrap().1.user_changed);
         assert!(book.detach(slot(1, 1)).unwrap().1.user_changed);
         assert!(book.detach(slot(1, 1)).is_none());
-        assert_eq!(book.workers().collect::<Vec<_>>(), [0]);
+        assert_eq!(book.places().collect::<Vec<_>>(), [Place::Worker(0)]);
         assert_eq!((book.user_count(), book.holding()), (1, 1));
     }
 }

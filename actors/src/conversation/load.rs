@@ -129,7 +129,10 @@ impl<P: Policy> Conversation<P> {
             })
             .collect();
         for message in waiting {
-            let gone = |slot| !cx.keep.listeners.is_present(slot) && !opening.contains(&slot);
+            // Those of other nodes are told by their link, in order with what comes from them.
+            let gone = |slot: Slot| {
+                slot.node == cx.keep.node.id && !cx.keep.listeners.is_present(slot) && !opening.contains(&slot)
+            };
             match message {
                 ConversationMessage::Announce { .. } if added.is_some() => {}
                 ConversationMessage::Attach { from, .. } if gone(from.slot) => {}

@@ -268,6 +268,14 @@ impl Ready {
         }
     }
 
+    /// Refuses everything that waits or whose outcome isn't known yet.
+    pub(super) fn fail_all(&mut self, error: &ClientError) {
+        self.fail_in_flight(error);
+        for pending in std::mem::take(&mut self.log.waiting) {
+            pending.reply.fail(error.clone());
+        }
+    }
+
     fn fail_in_flight(&mut self, error: &ClientError) {
         for pending in std::mem::take(&mut self.log.in_flight) {
             pending.reply.fail(error.clone());
@@ -277,11 +285,7 @@ impl Ready {
     /// Somebody else owns the conversation, or the head moved under us: nothing here can be trusted any more.
     fn fenced<P: Policy>(&mut self, cx: &mut C<'_, P>) {
         tracing::warn!(conversation = %cx.keep.id, term = self.term.0, "fenced; the conversation is loaded again");
-        let error = ClientError::unavailable("the conversation");
-        self.fail_in_flight(&error);
-        for pending in std::mem::take(&mut self.log.waiting) {
-            pending.reply.fail(error.clone());
-        }
+        self.fail_all(&ClientError::unavailable("the conversation"));
         // In place: those who listen are known nowhere else, and what somebody appended is delivered to them then. A later owner's term
         // refuses the claim.
         cx.rebuild();

@@ -161,7 +161,7 @@ impl Ready {
     pub(super) fn settle_members<P: Policy>(&mut self, cx: &mut C<'_, P>) {
         for row in std::mem::take(&mut self.log.unsettled) {
             let from = Arc::new(Caller {
-                slot: chinwag_schema::ids::Slot { worker: 0, generation: 0, index: u32::MAX },
+                slot: chinwag_schema::ids::Slot { node: cx.keep.node.id, worker: 0, generation: 0, index: u32::MAX },
                 user: row.member.user,
                 name: row.member.name.clone(),
                 dialect: Dialect::Rooms,
@@ -289,7 +289,7 @@ impl Ready {
             } else if !was_present {
                 continue;
             }
-            cx.keep.to_relay(slot.worker, RelayMessage::Send { slots: vec![slot], event: removed.clone() });
+            cx.keep.to_socket(slot, RelayMessage::Send { slots: vec![slot], event: removed.clone() });
         }
         let forget = DirectoryMessage::DropInterest { conversation: cx.keep.id, users: vec![user] };
         // Past the bound: one per leave.

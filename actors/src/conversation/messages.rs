@@ -9,6 +9,7 @@ use chinwag_schema::{
     model::{Conversation, Cursor, Head, Name, Pointer, Position, Role},
     wire::{Dialect, encoded_event::EncodedEvent},
 };
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Who asks. Made by a session from its token (invariant 8); no field of a frame gets in here.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Caller {
     pub slot: Slot,
     pub user: UserId,
@@ -32,7 +33,7 @@ pub struct Caller {
 }
 
 /// How an explicit listener joins a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenOptions {
     /// How many recent messages the answer shows.
     pub recent: usize,
@@ -86,6 +87,12 @@ pub enum ConversationMessage {
         position: Position,
         max_events: u64,
         reply: ReplyTo,
+    },
+    /// Another node's socket that listened here or at an earlier owner and has everything up to `after` listens on; the others don't
+    /// hear of it. Never answered.
+    Relisten {
+        from: Arc<Caller>,
+        after: Seq,
     },
     /// Makes the caller a durable member (rooms, groups). Answered [`Answer::Joined`].
     Join {
@@ -160,6 +167,11 @@ pub enum ConversationMessage {
         sessions: Vec<(UserId, Slot, Dialect)>,
     },
 
+    /// The shard goes to another node: the conversation drops this when it has gone.
+    HandOver {
+        done: Arc<crate::cluster::shards::HandedOver>,
+    },
+
     // ---- own work that came back
     Loaded(Box<StoreResult<Option<Loaded>>>),
     /// The directory was rebuilt before it answered.
@@ -225,6 +237,7 @@ message_kinds!(ConversationMessage {
     Delete,
     Listen,
     Unlisten,
+    Relisten,
     Attach,
     Resume,
     Join,
@@ -239,6 +252,7 @@ message_kinds!(ConversationMessage {
     Online,
     Offline,
     Interested,
+    HandOver,
     Loaded,
     AskInterest,
     Appended,
@@ -262,6 +276,7 @@ message_kinds!(ConversationMessage {
     Delete,
     Listen,
     Unlisten,
+    Relisten,
     Attach,
     Resume,
     Join,
@@ -276,6 +291,7 @@ message_kinds!(ConversationMessage {
     Online,
     Offline,
     Interested,
+    HandOver,
     Loaded,
     AskInterest,
     Appended,
@@ -306,7 +322,7 @@ pub struct Loaded {
 }
 
 /// What a page of history is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryQuery {
     /// `None`: the newest.
     pub direction: Option<Direction>,
@@ -319,7 +335,7 @@ pub struct HistoryQuery {
 }
 
 /// What became of a resumption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Events `from..=to` follow (none if `from > to`).
     Replayed { from: Seq, to: Seq },
@@ -330,7 +346,7 @@ pub enum Outcome {
 }
 
 /// What a conversation answers to one socket. The relay hands it to the session's renderer, in order with the events that it sends.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub enum Answer {
     Posted {
         info: Arc<Info>,
@@ -395,7 +411,7 @@ pub enum Answer {
 }
 
 /// A conversation as the answered caller sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Info {
     pub conversation: Arc<Conversation>,
     pub origin: Arc<chinwag_schema::event::Origin>,
@@ -413,7 +429,7 @@ pub struct Info {
 pub type Batch = Vec<(Arc<EncodedEvent>, Option<Slot>)>;
 
 /// A conversation that a session is told of ([`crate::session::SessionMessage::Wake`]).
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Woken {
     pub id: ConversationId,
     pub head: Seq,
@@ -453,6 +469,14 @@ impl ConversationMessage {
 
     /// Says whether the message goes past a full mailbox: the end of a socket, bounded by the number of sockets.
     pub fn must_arrive(&self) -> bool {
-        matches!(self, Self::Unlisten { .. } | Self::Offline { .. } | Self::Online { .. } | Self::Attach { .. })
+        matches!(
+            self,
+            Self::Unlisten { .. }
+                | Self::Offline { .. }
+                | Self::Online { .. }
+                | Self::Attach { .. }
+                | Self::Relisten { .. }
+                | Self::HandOver { .. }
+        )
     }
 }

@@ -13,6 +13,7 @@ mod load;
 mod log;
 pub mod membership;
 pub mod messages;
+mod moving;
 pub mod pointers;
 pub mod policy;
 mod recent;
@@ -35,12 +36,13 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
+    cluster::shards::HandedOver,
     engine::Node,
     relay::RelayMessage,
-    runtime::{Behaviour, Cx, Kind, Mailbox},
+    runtime::{Behaviour, Cx, Kind, Refused},
 };
 use fanout::Fanout;
-use listeners::Listeners;
+use listeners::{Listeners, Place};
 use log::Log;
 use messages::{Answer, Caller, ConversationMessage, Info, Woken};
 use policy::Policy;
@@ -62,28 +64,37 @@ pub struct ConversationKeep {
     id: ConversationId,
     listeners: Listeners,
     fanout: Fanout,
+    /// The shard is being handed over.
+    moving: Option<Arc<HandedOver>>,
 }
 
 impl ConversationKeep {
     /// Makes the state of a conversation that nobody listens to yet.
     pub fn new(node: Arc<Node>, id: ConversationId) -> Self {
-        Self { node, id, listeners: Listeners::default(), fanout: Fanout::default() }
+        let listeners = Listeners::new(node.id);
+        Self { node, id, listeners, fanout: Fanout::default(), moving: None }
     }
 
-    fn relay(&self, worker: u16) -> &Mailbox<RelayMessage> {
-        &self.node.relays[usize::from(worker)]
+    /// Hands something to the sockets of a place; false when it has too much to do, and should be asked again.
+    fn to_place(&self, place: Place, message: RelayMessage) -> bool {
+        match place {
+            Place::Worker(worker) => {
+                !matches!(self.node.relays[usize::from(worker)].tell(message), Err(Refused::Full(_)))
+            }
+            Place::Node(node) => self.node.cluster.to_node(node, message),
+        }
     }
 
     /// Gives up who listens: the conversation couldn't be loaded again. Members' sockets are attached when it wakes the next time, from
     /// where they were left; those that joined as listeners are known nowhere else, so they must come back by themselves.
     fn let_go(&self) {
         for (slot, listener) in self.listeners.slots() {
-            let head = self.fanout.served(slot.worker);
+            let head = self.fanout.served(Place::of(slot, self.node.id));
             let woken = Woken { id: self.id, head, added: None, requested: false };
-            self.to_relay(slot.worker, RelayMessage::Asleep { slot, woken });
+            self.to_socket(slot, RelayMessage::Asleep { slot, woken });
             if listener.explicit {
                 let reason = "a room failed, reconnect";
-                self.to_relay(slot.worker, RelayMessage::Close { slot, code: CloseCode::INTERNAL, reason });
+                self.to_socket(slot, RelayMessage::Close { slot, code: CloseCode::INTERNAL, reason });
             }
         }
         let users: Vec<_> = self.listeners.present().map(|(_, user, _)| user).collect();
@@ -95,10 +106,15 @@ impl ConversationKeep {
         self.node.board.remove(self.id);
     }
 
-    /// Sends a relay something that must arrive: bounded by the number of sockets, so past the bound.
-    fn to_relay(&self, worker: u16, message: RelayMessage) {
-        // Relays live as long as the node.
-        let _ = self.relay(worker).tell_always(message);
+    /// Sends something that must arrive to the relay of a socket: bounded by the number of sockets, so past the bound.
+    fn to_socket(&self, slot: Slot, message: RelayMessage) {
+        match Place::of(slot, self.node.id) {
+            // Relays live as long as the node.
+            Place::Worker(worker) => {
+                let _ = self.node.relays[usize::from(worker)].tell_always(message);
+            }
+            Place::Node(node) => self.node.cluster.to_node_always(node, message),
+        }
     }
 }
 
@@ -111,6 +127,8 @@ enum Phase {
     Ready(Box<Ready>),
     /// No such conversation, or the store doesn't answer: everything is refused with this, and the actor stops.
     Refusing(ClientError),
+    /// It lives on another node now, or will: everything is passed on, and the actor stops.
+    Moved,
 }
 
 /// A loaded conversation.
@@ -159,7 +177,12 @@ impl<P: Policy> Behaviour for Conversation<P> {
     }
 
     fn handle(&mut self, message: ConversationMessage, cx: &mut C<'_, P>) {
+        if !self.is_ours(cx) {
+            self.go(cx);
+        }
         match (&mut self.phase, message) {
+            (Phase::Moved, message) => self.passed(message, cx),
+            (_, ConversationMessage::HandOver { done }) => self.hand_over(done, cx),
             (Phase::Waking { .. }, ConversationMessage::Loaded(loaded)) => self.loaded(*loaded, cx),
             (Phase::Waking { .. }, ConversationMessage::Interested { sessions }) => self.interested(sessions, cx),
             (Phase::Waking { .. }, ConversationMessage::AskInterest) => self.ask_interest(cx),
@@ -185,13 +208,16 @@ impl<P: Policy> Behaviour for Conversation<P> {
             // Again, if something that is no message kept it from stopping.
             Phase::Refusing(_) => cx.stop_if_idle(),
             Phase::Waking { .. } => {}
+            Phase::Moved => return cx.stop_if_idle(),
         }
+        self.go_if_settled(cx);
     }
 
     fn stopped(&mut self, cx: &mut C<'_, P>) {
         match &mut self.phase {
             Phase::Ready(ready) => ready.fall_asleep(cx),
             Phase::Waking { .. } | Phase::Refusing(_) => cx.keep.let_go(),
+            Phase::Moved => {}
         }
         cx.keep.node.conversations.forget(cx.keep.id, &cx.mailbox());
     }
@@ -201,11 +227,12 @@ impl<P: Policy> Behaviour for Conversation<P> {
             "conversation": keep.id,
             "sockets": keep.listeners.socket_count(),
             "listening_users": keep.listeners.user_count(),
-            "behind_workers": keep.fanout.behind(),
+            "behind_places": keep.fanout.behind(),
         });
         let mut state = match &self.phase {
             Phase::Waking { waiting, .. } => json!({"phase": "waking", "waiting": waiting.len()}),
             Phase::Refusing(error) => json!({"phase": "refusing", "error": error.code}),
+            Phase::Moved => json!({"phase": "moved"}),
             Phase::Ready(ready) => {
                 let (events, bytes) = ready.recent.size();
                 json!({
@@ -248,6 +275,7 @@ impl Ready {
             M::Found { change, found } => self.found(*change, found, cx),
             M::Listen { from, options, reply } => self.listen::<P>(from, options, reply, cx),
             M::Unlisten { from, reply } => self.unlisten(&from, reply, cx),
+            M::Relisten { from, after } => self.relisten::<P>(from, after, cx),
             M::Attach { from, after } => self.attach::<P>(from, after, cx),
             M::Resume { from, position, max_events, reply } => {
                 self.resume::<P>(from, position, max_events, reply, cx);
@@ -282,6 +310,7 @@ impl Ready {
             M::Panic { reply: _reply } => panic!("asked to"),
             // Left over from before a restart of this actor, or handled above.
             M::Loaded(_)
+            | M::HandOver { .. }
             | M::AskInterest
             | M::Interested { .. }
             | M::IdleCheck
@@ -364,7 +393,7 @@ impl Ready {
             let head = self.seen_by(user, added.is_some() && !requested);
             let added = added.map(|_| self.conversation.clone());
             let woken = Woken { id: keep.id, head, added, requested };
-            keep.to_relay(slot.worker, RelayMessage::Wake { slot, woken });
+            keep.to_socket(slot, RelayMessage::Wake { slot, woken });
         }
     }
 
@@ -391,7 +420,7 @@ impl Ready {
         let keep = &mut *cx.keep;
         let woken = Woken { id: keep.id, head: self.head.seq, added: None, requested: false };
         for (slot, _) in keep.listeners.slots() {
-            keep.to_relay(slot.worker, RelayMessage::Asleep { slot, woken: woken.clone() });
+            keep.to_socket(slot, RelayMessage::Asleep { slot, woken: woken.clone() });
         }
         let users = self.members.keys().copied().collect();
         let forget = crate::directory::DirectoryMessage::DropInterest { conversation: keep.id, users };

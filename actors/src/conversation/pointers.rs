@@ -204,7 +204,7 @@ impl Ready {
         }
         let event = Arc::new(EncodedEvent::new(event, now_ms));
         for slot in cx.keep.listeners.of_user(user).into_iter().filter(|slot| *slot != from.slot) {
-            cx.keep.to_relay(slot.worker, RelayMessage::Send { slots: vec![slot], event: event.clone() });
+            cx.keep.to_socket(slot, RelayMessage::Send { slots: vec![slot], event: event.clone() });
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use chinwag_schema::{
     error::{ClientError, ErrorCode},
-    ids::ConversationId,
+    ids::{ConversationId, Shard},
     model::ConversationKind,
 };
 use rustc_hash::FxHashMap;
@@ -15,12 +15,16 @@ use super::{
     policy::{Direct, Group, Room},
 };
 use crate::{
+    cluster::shards::{HandedOver, ShardState},
     engine::Node,
     runtime::{Mailbox, Refused},
     snowflake::kind_of,
 };
 
 const PARTS: usize = 64;
+
+/// A message that waits until its conversation has an owner.
+pub type Parked = (ConversationId, ConversationMessage);
 
 type Active = FxHashMap<ConversationId, Mailbox<ConversationMessage>>;
 
@@ -48,17 +52,49 @@ impl Router {
     }
 
     /// Tells a conversation something, waking it if it sleeps. What can't be taken is answered through the message's own reply.
-    pub fn tell(&self, id: ConversationId, mut message: ConversationMessage) {
+    pub fn tell(&self, id: ConversationId, message: ConversationMessage) {
         let Some(kind) = kind_of(id) else {
             return message.refuse(ClientError::new(ErrorCode::NotFound, "no such conversation"));
         };
         let Some(node) = self.node.get().and_then(Weak::upgrade) else {
             return message.refuse(ClientError::unavailable("the server"));
         };
-        if node.shards.term(id.shard()).is_none() {
-            // Another node's: forwarding is the cluster's part.
-            return message.refuse(ClientError::unavailable("the conversation's node"));
+        let shard = id.shard();
+        if node.owns(id) && !node.park.waits(shard) {
+            return self.tell_local(&node, id, kind, message);
         }
+        node.park.tell(shard, (id, message), |parked| self.place(&node, parked));
+    }
+
+    /// Tells what waits for a shard, if it has an owner now.
+    pub fn tell_parked(&self, shard: Shard) {
+        if let Some(node) = self.node.get().and_then(Weak::upgrade) {
+            node.park.tell_again(shard, |parked| self.place(&node, parked));
+        }
+    }
+
+    /// Tells the conversation here, or its owner elsewhere; gives the message back while nobody is known to own it.
+    fn place(&self, node: &Arc<Node>, (id, message): Parked) -> Result<(), Parked> {
+        let shard = id.shard();
+        match (node.shards.state(shard), kind_of(id)) {
+            (ShardState::Ours(_), Some(kind)) => self.tell_local(node, id, kind, message),
+            (ShardState::Anothers(owner), _) => {
+                return node.cluster.forward(owner, id, message).map_err(|message| (id, message));
+            }
+            _ => return Err((id, message)),
+        }
+        Ok(())
+    }
+
+    /// Tells a conversation of this node something that another node sent; what isn't this node's any more is refused.
+    pub fn tell_here(&self, id: ConversationId, message: ConversationMessage) {
+        match (kind_of(id), self.node.get().and_then(Weak::upgrade)) {
+            (Some(kind), Some(node)) if node.owns(id) => self.tell_local(&node, id, kind, message),
+            _ => message.refuse(ClientError::unavailable("the conversation's node")),
+        }
+    }
+
+    fn tell_local(&self, node: &Arc<Node>, id: ConversationId, kind: ConversationKind, mut message: ConversationMessage) {
         loop {
             let mailbox = {
                 let mut part = self.part(id);
@@ -66,7 +102,7 @@ impl Router {
                     Some(mailbox) if !mailbox.is_closed() => mailbox.clone(),
                     _ => {
                         // With its message from the start: one for which there is no conversation stops as soon as nothing waits.
-                        part.insert(id, start(&node, id, kind, message));
+                        part.insert(id, start(node, id, kind, message));
                         return;
                     }
                 }
@@ -93,6 +129,30 @@ impl Router {
         if let Some(mailbox) = mailbox {
             let _ = mailbox.tell_always(message);
         }
+    }
+
+    /// Lets all active conversations of a shard go, as soon as their appends are settled; the last one drops `done`. New messages
+    /// don't come here any more.
+    pub fn hand_over(&self, shard: Shard, done: HandedOver) {
+        let done = Arc::new(done);
+        for mailbox in self.of_shard(shard) {
+            // Past the bound: once per move. Closed: it has gone by itself.
+            let _ = mailbox.tell_always(ConversationMessage::HandOver { done: done.clone() });
+        }
+    }
+
+    /// The shards are lost: their conversations notice, and go at once.
+    pub fn lost(&self, shards: &[Shard]) {
+        for &shard in shards {
+            for mailbox in self.of_shard(shard) {
+                let _ = mailbox.tell_always(ConversationMessage::IdleCheck);
+            }
+        }
+    }
+
+    fn of_shard(&self, shard: Shard) -> Vec<Mailbox<ConversationMessage>> {
+        let part = self.parts[usize::from(shard.0) % PARTS].lock().unwrap_or_else(PoisonError::into_inner);
+        part.iter().filter(|(id, _)| id.shard() == shard).map(|(_, mailbox)| mailbox.clone()).collect()
     }
 
     /// Forgets an actor that stopped, unless another has taken its place.

@@ -8,6 +8,7 @@ use chinwag_schema::{
     ids::{ConversationId, Epoch, EventId, Seq, Term, UserId},
     model::{Head, Name},
 };
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::StoreResult;
@@ -68,7 +69,7 @@ pub enum Appended {
 }
 
 /// Which events of a page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Filter {
     All,
     /// Messages only, as the frozen dialects show them (deleted ones included, blanked).
@@ -76,7 +77,7 @@ pub enum Filter {
 }
 
 /// Where a page lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Direction {
     /// The newest events with `seq < before`.
     Before(Seq),
@@ -85,7 +86,7 @@ pub enum Direction {
 }
 
 /// A page, always in ascending order of seq.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Page {
     pub events: Vec<LogEvent>,
     /// Nothing (of this filter) lies further in the direction asked for.

@@ -49,7 +49,7 @@ pub(super) fn asked<T>(told: bool, answer: oneshot::Receiver<T>) -> impl Future<
 }
 
 /// Reads all memberships of a user, page by page.
-pub(super) async fn memberships(accounts: &Accounts, user: UserId) -> StoreResult<Vec<Membership>> {
+pub(crate) async fn memberships(accounts: &Accounts, user: UserId) -> StoreResult<Vec<Membership>> {
     let mut all: Vec<Membership> = Vec::new();
     let mut after = ConversationId(0);
     loop {

@@ -3,7 +3,7 @@
 pub mod actor;
 pub mod authenticator;
 pub mod dialect;
-mod entrance;
+pub(crate) mod entrance;
 pub mod messenger;
 pub mod native;
 pub mod outbox;

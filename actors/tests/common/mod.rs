@@ -21,6 +21,7 @@ use chinwag_actors::{
     backends::embedded::{
         Database, DatabaseOptions, EmbeddedAccounts, EmbeddedBus, EmbeddedDirectory, EmbeddedMessages,
     },
+    cluster::{ClusterSettings, keyring::Keyring},
     directory::DirectoryMessage,
     engine::{EngineSettings, Node, OpenSession, Parts},
     protection::{Protection, ProtectionSettings},
@@ -56,7 +57,66 @@ pub struct Engine {
     sockets: Rc<Sockets>,
     /// For faults of the store.
     pub database: Arc<Database>,
-    _dir: tempfile::TempDir,
+    _dir: Arc<tempfile::TempDir>,
+}
+
+/// What the nodes of a cluster share. All live on the test's thread.
+pub struct World {
+    accounts: Arc<Accounts>,
+    database: Arc<Database>,
+    dir: Arc<tempfile::TempDir>,
+    pub directory: Arc<EmbeddedDirectory>,
+    pub bus: Arc<EmbeddedBus>,
+}
+
+impl World {
+    /// Makes the stores of a cluster without nodes.
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let database = Database::open(dir.path(), &DatabaseOptions { readers: 1 }).unwrap();
+        Self {
+            accounts: Arc::default(),
+            database,
+            dir: Arc::new(dir),
+            directory: Arc::new(EmbeddedDirectory::new()),
+            bus: Arc::new(EmbeddedBus::new()),
+        }
+    }
+
+    /// Starts a node of the cluster; `incarnation` tells its lives apart.
+    pub async fn node(&self, node: u16, incarnation: u64) -> Engine {
+        let keys = Keyring::parse(b"a key that all nodes of the tests share").unwrap();
+        let protection = ProtectionSettings { enabled: false, ..Default::default() };
+        self.start(NodeId(node), Incarnation(incarnation), Some(ClusterSettings { keys }), settings(), protection).await
+    }
+
+    async fn start(
+        &self,
+        node: NodeId,
+        incarnation: Incarnation,
+        cluster: Option<ClusterSettings>,
+        settings: EngineSettings,
+        protection: ProtectionSettings,
+    ) -> Engine {
+        let parts = Parts {
+            node,
+            incarnation,
+            clock: Arc::new(SystemClock),
+            placement: Placement::Here { workers: 1 },
+            accounts: Arc::new(EmbeddedAccounts::new(self.database.clone())),
+            messages: Arc::new(EmbeddedMessages::new(self.database.clone())),
+            directory: self.directory.clone(),
+            bus: self.bus.clone(),
+            cluster,
+            protection: Protection::new(protection),
+            settings,
+        };
+        let node = Node::start(parts).await.unwrap();
+        let accounts = self.accounts.clone();
+        node.set_authenticator(accounts.clone());
+        let (sockets, database, dir) = (node.local_sockets(), self.database.clone(), self.dir.clone());
+        Engine { node, accounts, stats: Rc::default(), sockets, database, _dir: dir }
+    }
 }
 
 /// Who may log in: every account with its token `token-NAME` and its password `password-NAME`.
@@ -100,25 +160,7 @@ impl Engine {
 
     /// Starts a node.
     pub async fn start_with(settings: EngineSettings, protection: ProtectionSettings) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let database = Database::open(dir.path(), &DatabaseOptions { readers: 1 }).unwrap();
-        let parts = Parts {
-            node: NodeId(1),
-            incarnation: Incarnation(1),
-            clock: Arc::new(SystemClock),
-            placement: Placement::Here { workers: 1 },
-            accounts: Arc::new(EmbeddedAccounts::new(database.clone())),
-            messages: Arc::new(EmbeddedMessages::new(database.clone())),
-            directory: Arc::new(EmbeddedDirectory::new()),
-            bus: Arc::new(EmbeddedBus::new()),
-            protection: Protection::new(protection),
-            settings,
-        };
-        let node = Node::start(parts).await.unwrap();
-        let accounts = Arc::<Accounts>::default();
-        node.set_authenticator(accounts.clone());
-        let sockets = node.local_sockets();
-        Self { node, accounts, stats: Rc::default(), sockets, database, _dir: dir }
+        World::new().start(NodeId(1), Incarnation(1), None, settings, protection).await
     }
 
     /// Makes an account.

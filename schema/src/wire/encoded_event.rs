@@ -30,6 +30,11 @@ impl EncodedEvent {
         &self.event
     }
 
+    /// Returns the time of sending, Unix ms.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
     /// Returns how a slow reader's outbox may treat it.
     pub fn class(&self) -> &Class {
         &self.class

@@ -12,10 +12,13 @@ pub mod native;
 pub mod rooms;
 pub mod time;
 
+use serde::{Deserialize, Serialize};
+
 use crate::event::Event;
 
 /// Which protocol a socket speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Dialect {
     Native = 0,
     Rooms = 1,

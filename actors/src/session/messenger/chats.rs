@@ -269,13 +269,16 @@ pub(super) fn standings(users: Vec<UserId>, io: &Io<'_, '_>) -> impl Future<Outp
 
 #[cfg(test)]
 mod tests {
-    use chinwag_schema::{ids::Slot, wire::Dialect};
+    use chinwag_schema::{
+        ids::{NodeId, Slot},
+        wire::Dialect,
+    };
 
     use super::*;
 
     #[test]
     fn a_chat_is_that_of_the_two_users_whatever_its_id_says() {
-        let slot = Slot { worker: 0, generation: 1, index: 0 };
+        let slot = Slot { node: NodeId(0), worker: 0, generation: 1, index: 0 };
         let dialect = Dialect::Messenger;
         let bob = Caller { slot, user: UserId(2), name: "bob".into(), dialect, guest: false };
         assert_eq!(wrong_chat(&bob, "ann", "ann-bob"), None);

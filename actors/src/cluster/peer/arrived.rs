@@ -1,0 +1,141 @@
+//! Frames that came from another node.
+
+use chinwag_schema::{
+    error::CloseCode,
+    ids::{ConversationId, Slot},
+};
+use rustc_hash::FxHashMap;
+
+use super::{P, close, go_on, send};
+use crate::{
+    cluster::{
+        frame::{Command, Frame, batch, close_reason},
+        shards::ShardsMessage,
+    },
+    conversation::messages::ConversationMessage,
+    directory::DirectoryMessage,
+    relay::{RelayMessage, ReplyTo},
+};
+
+/// Does what a frame says.
+pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
+    match frame {
+        Frame::Command { n, conversation, command } => commanded(n, conversation, command, cx),
+        Frame::Online { user, slot, dialect, conversations } => {
+            for conversation in conversations {
+                cx.keep.owned.put(slot, user, conversation);
+                let online = ConversationMessage::Online { user, slot, dialect, added: false };
+                cx.keep.node.conversations.tell_active(conversation, online);
+            }
+        }
+        Frame::Sockets { conversation, sockets, added } => {
+            for (user, slot, dialect) in sockets {
+                cx.keep.owned.put(slot, user, conversation);
+                let online = ConversationMessage::Online { user, slot, dialect, added };
+                cx.keep.node.conversations.tell_active(conversation, online);
+            }
+        }
+        Frame::Gone { user: _, slot } => {
+            if let Some((user, conversations)) = cx.keep.owned.take(slot) {
+                for conversation in conversations {
+                    cx.keep.node.conversations.tell_active(conversation, ConversationMessage::Offline { user, slot });
+                }
+            }
+        }
+
+        Frame::Answered { n, answer } => cx.keep.home.answered(n, answer),
+        Frame::Elsewhere { n, conversation } => {
+            let aftermath = cx.keep.home.elsewhere(conversation, n);
+            go_on(aftermath, cx);
+        }
+        Frame::Deliver { conversation, events } => {
+            let workers = cx.keep.home.deliver(conversation, &events);
+            let events = batch(events);
+            for worker in workers {
+                let message = RelayMessage::Deliver { conversation, events: events.clone() };
+                if cx.keep.node.relays[usize::from(worker)].tell(message).is_err() {
+                    // They come back and resume; to wait here would hold up everybody else of that node.
+                    close(cx.keep.home.sockets_of(conversation, worker), cx);
+                }
+            }
+        }
+        Frame::Attach { conversation, slot, replay, upto } => {
+            if cx.keep.home.attached(conversation, slot, upto) {
+                let replay = replay.into_iter().map(|event| event.0).collect();
+                relay(slot, RelayMessage::Attach { conversation, slot, replay, upto }, cx);
+            }
+        }
+        Frame::Detach { conversation, slot } => {
+            cx.keep.home.detached(conversation, slot);
+            relay(slot, RelayMessage::Detach { conversation, slot }, cx);
+        }
+        Frame::Send { slots, event } => {
+            let mut by_worker: FxHashMap<u16, Vec<Slot>> = FxHashMap::default();
+            for slot in slots {
+                by_worker.entry(slot.worker).or_default().push(slot);
+            }
+            for slots in by_worker.into_values() {
+                relay(slots[0], RelayMessage::Send { slots: slots.clone(), event: event.0.clone() }, cx);
+            }
+        }
+        Frame::Wake { slot, woken } => relay(slot, RelayMessage::Wake { slot, woken }, cx),
+        Frame::Asleep { slot, woken } => {
+            cx.keep.home.detached(woken.id, slot);
+            relay(slot, RelayMessage::Asleep { slot, woken }, cx);
+        }
+        Frame::Close { slot, code } => {
+            let code = CloseCode(code);
+            relay(slot, RelayMessage::Close { slot, code, reason: close_reason(code) }, cx);
+        }
+        Frame::Interest { conversation, users } => {
+            let peer = cx.mailbox();
+            let asked = DirectoryMessage::FarInterest { peer, conversation, users, added: false };
+            // Past the bound: one per activation there.
+            let _ = cx.keep.node.directory.tell_always(asked);
+        }
+        Frame::Joined { conversation, user } => {
+            let peer = cx.mailbox();
+            let asked = DirectoryMessage::FarInterest { peer, conversation, users: vec![user], added: true };
+            let _ = cx.keep.node.directory.tell_always(asked);
+        }
+        Frame::Look => {
+            if let Some(keeper) = cx.keep.node.keeper.get() {
+                // A hint: it looks within a second anyway.
+                let _ = keeper.tell(ShardsMessage::Look);
+            }
+        }
+        Frame::Notify { users, event } => {
+            // Full: presence and notices are shed first.
+            let _ = cx.keep.node.directory.tell(DirectoryMessage::NotifyHere { users, event: event.0 });
+        }
+    }
+}
+
+fn commanded(n: u64, conversation: ConversationId, command: Command, cx: &mut P<'_>) {
+    if !cx.keep.node.owns(conversation) {
+        return send(Frame::Elsewhere { n, conversation }, cx);
+    }
+    let from = command.from();
+    if matches!(
+        command,
+        Command::Listen { .. } | Command::Relisten { .. } | Command::Attach { .. } | Command::Resume { .. }
+    ) {
+        cx.keep.owned.put(from.slot, from.user, conversation);
+    }
+    let reply = match n {
+        0 => ReplyTo::nobody(),
+        n => ReplyTo::peer(cx.mailbox(), n),
+    };
+    cx.keep.node.conversations.tell_here(conversation, command.into_message(reply));
+}
+
+/// Tells the relay of one of our sockets; one that isn't ours (a defect there) goes nowhere.
+fn relay(slot: Slot, message: RelayMessage, cx: &P<'_>) {
+    let node = &cx.keep.node;
+    if slot.node == node.id
+        && let Some(relay) = node.relays.get(usize::from(slot.worker))
+    {
+        // Past the bound: what comes this way is bounded by the number of sockets.
+        let _ = relay.tell_always(message);
+    }
+}

@@ -1,0 +1,287 @@
+//! One other node, as this one sees it: the link to it, what our sockets have there, and what its sockets have here.
+//!
+//! Everything between two nodes goes through this actor and its link, in order: a socket's commands, a conversation's events, answers
+//! and attachments can't overtake each other (invariant 13, across nodes).
+
+mod arrived;
+mod home;
+mod link_work;
+mod owned;
+
+use std::sync::Arc;
+
+use chinwag_schema::{
+    error::CloseCode,
+    event::Class as EventClass,
+    ids::{ConversationId, Incarnation, NodeId, Slot, UserId},
+    wire::{Dialect, encoded_event::EncodedEvent},
+};
+use serde_json::{Value, json};
+
+use super::{
+    envelope::Envelope,
+    frame::{Frame, Shared},
+    link::{Class, Link, LinkState, Ticket},
+};
+use crate::{
+    conversation::messages::{Answer, ConversationMessage},
+    engine::Node,
+    message_kinds,
+    ports::StoreResult,
+    relay::RelayMessage,
+    runtime::{Behaviour, Cx, Kind},
+};
+
+use home::{Aftermath, Home};
+use owned::Owned;
+
+/// What a peer is told.
+pub enum PeerMessage {
+    /// Something for a conversation that the other node owns. Answered through its own reply.
+    Forward {
+        conversation: ConversationId,
+        message: ConversationMessage,
+    },
+    /// Something for sockets that live there.
+    Relay(RelayMessage),
+    /// An answer to a question that came from there.
+    Answered {
+        n: u64,
+        answer: Answer,
+    },
+    /// A socket of ours with these conversations opened; the other node owns some of them.
+    Online {
+        user: UserId,
+        slot: Slot,
+        dialect: Dialect,
+        conversations: Vec<ConversationId>,
+    },
+    /// A conversation of ours woke up: members with sockets there.
+    Interest {
+        conversation: ConversationId,
+        users: Vec<UserId>,
+    },
+    /// A user with sockets there became a member of a conversation of ours.
+    Joined {
+        conversation: ConversationId,
+        user: UserId,
+    },
+    /// Our directory says which sockets these members have.
+    Sockets {
+        conversation: ConversationId,
+        sockets: Vec<(UserId, Slot, Dialect)>,
+        added: bool,
+    },
+    /// A conversation whose sockets live there has left this node.
+    Moved {
+        conversation: ConversationId,
+    },
+    /// Shards were offered to the other node: it should look.
+    Look,
+    /// A socket of ours closed.
+    Closed {
+        user: UserId,
+        slot: Slot,
+    },
+    /// An event for users with sockets there.
+    Notify {
+        users: Vec<UserId>,
+        event: Arc<EncodedEvent>,
+    },
+    /// An envelope came from there.
+    Arrived(Box<Envelope>),
+    /// Its lease runs, with this incarnation; `None`: it has run out.
+    Seen(Option<Incarnation>),
+    // ---- own
+    Sent(Vec<(Ticket, StoreResult<()>)>),
+    Tick,
+    Again(Vec<(ConversationId, ConversationMessage)>),
+}
+
+message_kinds!(PeerMessage {
+    Forward,
+    Relay,
+    Answered,
+    Online,
+    Interest,
+    Joined,
+    Sockets,
+    Moved,
+    Look,
+    Closed,
+    Notify,
+    Arrived,
+    Seen,
+    Sent,
+    Tick,
+    Again,
+});
+
+/// What a peer works with, and what outlives a panic.
+pub struct PeerKeep {
+    node: Arc<Node>,
+    peer: NodeId,
+    link: Link,
+    home: Home,
+    owned: Owned,
+    /// Envelopes are on their way to the bus: one batch at a time, so that they arrive in order.
+    sending: bool,
+    /// The life of the other node that the directory knows.
+    life: Option<Incarnation>,
+    malformed: u64,
+    built: bool,
+}
+
+impl PeerKeep {
+    /// Makes the state of a node that was heard of for the first time.
+    pub fn new(node: Arc<Node>, peer: NodeId) -> Self {
+        let link = link_work::new(&node, peer);
+        Self {
+            node,
+            peer,
+            link,
+            home: Home::default(),
+            owned: Owned::default(),
+            sending: false,
+            life: None,
+            malformed: 0,
+            built: false,
+        }
+    }
+}
+
+/// The peer actor. Mailbox bound 65,536; when full, conversations keep their events and try again, commands hear `unavailable`, answers
+/// and the ends of sockets pass. A panic breaks the link, and everything is asked again.
+pub struct Peer;
+
+type P<'a> = Cx<'a, Peer>;
+
+impl Behaviour for Peer {
+    type Message = PeerMessage;
+    type Keep = PeerKeep;
+    const KIND: Kind = "peer";
+    const MAILBOX: usize = 65_536;
+    const ESSENTIAL: bool = true;
+
+    fn new(cx: &mut P<'_>) -> Self {
+        cx.keep.sending = false;
+        if std::mem::replace(&mut cx.keep.built, true) {
+            // Nobody knows what the panic lost.
+            link_work::reset(cx);
+        }
+        cx.after(link_work::TICK, PeerMessage::Tick);
+        Self
+    }
+
+    fn handle(&mut self, message: PeerMessage, cx: &mut P<'_>) {
+        match message {
+            PeerMessage::Forward { conversation, message } => {
+                if let Some(frame) = cx.keep.home.forward(conversation, message) {
+                    send(frame, cx);
+                }
+            }
+            PeerMessage::Relay(message) => {
+                let class = class_of(&message);
+                link_work::send(&Frame::of_relay(message), class, cx);
+            }
+            PeerMessage::Answered { n, answer } => send(Frame::Answered { n, answer }, cx),
+            PeerMessage::Online { user, slot, dialect, conversations } => {
+                cx.keep.home.announced(slot);
+                send(Frame::Online { user, slot, dialect, conversations }, cx);
+            }
+            PeerMessage::Interest { conversation, users } => send(Frame::Interest { conversation, users }, cx),
+            PeerMessage::Joined { conversation, user } => send(Frame::Joined { conversation, user }, cx),
+            PeerMessage::Sockets { conversation, sockets, added } => {
+                sockets.iter().for_each(|(_, slot, _)| cx.keep.home.announced(*slot));
+                send(Frame::Sockets { conversation, sockets, added }, cx);
+            }
+            PeerMessage::Moved { conversation } => send(Frame::Elsewhere { n: 0, conversation }, cx),
+            PeerMessage::Look => link_work::send(&Frame::Look, Class::Ephemeral, cx),
+            PeerMessage::Closed { user, slot } => {
+                if cx.keep.home.closed(slot) {
+                    send(Frame::Gone { user, slot }, cx);
+                }
+            }
+            PeerMessage::Notify { users, event } => {
+                link_work::send(&Frame::Notify { users, event: Shared(event) }, Class::Ephemeral, cx);
+            }
+            PeerMessage::Arrived(envelope) => link_work::arrived(&envelope, cx),
+            PeerMessage::Seen(incarnation) => link_work::seen(incarnation, cx),
+            PeerMessage::Sent(results) => link_work::sent(results, cx),
+            PeerMessage::Tick => link_work::tick(cx),
+            PeerMessage::Again(left) => {
+                for (conversation, message) in left {
+                    cx.keep.node.conversations.tell(conversation, message);
+                }
+            }
+        }
+    }
+
+    fn turn_ended(&mut self, cx: &mut P<'_>) {
+        link_work::flush(cx);
+    }
+
+    fn observe(&self, keep: &PeerKeep) -> Value {
+        let (waiting, conversations, sockets) = keep.home.size();
+        let (counts, (frames_kept, bytes_kept)) = (keep.link.counts(), keep.link.kept());
+        json!({
+            "node": keep.peer.0,
+            "link": match keep.link.state() {
+                LinkState::Absent => "absent",
+                LinkState::Greeting => "greeting",
+                LinkState::Incompatible(_) => "incompatible",
+                LinkState::Up => "up",
+            },
+            "frames_kept": frames_kept,
+            "bytes_kept": bytes_kept,
+            "waiting": waiting,
+            "conversations_there": conversations,
+            "sockets_known_there": sockets,
+            "sockets_known_here": keep.owned.len(),
+            "frames_sent": counts.frames_sent,
+            "frames_received": counts.frames_received,
+            "envelopes_sent": counts.envelopes_sent,
+            "envelopes_resent": counts.resent,
+            "malformed": keep.malformed,
+            "ups": counts.ups,
+            "downs": counts.downs,
+        })
+    }
+}
+
+/// Writes a frame into the link.
+fn send(frame: Frame, cx: &mut P<'_>) {
+    link_work::send(&frame, Class::Kept, cx);
+}
+
+/// Typing and the like may be lost.
+fn class_of(message: &RelayMessage) -> Class {
+    let ephemeral = |event: &EncodedEvent| matches!(event.class(), EventClass::Ephemeral);
+    match message {
+        RelayMessage::Deliver { events, .. } if events.iter().all(|(event, _)| ephemeral(event)) => Class::Ephemeral,
+        RelayMessage::Send { event, .. } if ephemeral(event) => Class::Ephemeral,
+        _ => Class::Kept,
+    }
+}
+
+/// Tells what a broken link leaves behind to whoever comes next.
+fn go_on(aftermath: Aftermath, cx: &mut P<'_>) {
+    for (conversation, slot) in aftermath.detached {
+        let relay = &cx.keep.node.relays[usize::from(slot.worker)];
+        let _ = relay.tell_always(RelayMessage::Detach { conversation, slot });
+    }
+    let left: Vec<_> = aftermath.left.into_iter().map(|left| (left.conversation, left.message)).collect();
+    if !left.is_empty() {
+        cx.after(AGAIN_AFTER, PeerMessage::Again(left));
+    }
+}
+
+/// How long the directory may take to know of another owner.
+const AGAIN_AFTER: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// Closes sockets of ours whose relay can't take more.
+fn close(slots: Vec<Slot>, cx: &P<'_>) {
+    for slot in slots {
+        cx.keep.node.close_socket(slot, CloseCode::OVERLOADED, "too many events at once");
+    }
+}

@@ -1,0 +1,106 @@
+//! Members of one conversation on different nodes.
+
+use serde_json::json;
+
+use super::{Native, nodes, owner_and_other};
+use crate::common::{World, run};
+
+#[test]
+fn members_on_all_nodes_hear_the_same_messages_in_order() {
+    run(async || {
+        let world = World::new();
+        let nodes = nodes(&world, 3).await;
+        let names = ["ann", "bob", "cid"];
+        for name in names {
+            nodes[0].account(name).await;
+        }
+        let mut sockets = Vec::new();
+        for (node, name) in nodes.iter().zip(names) {
+            sockets.push(Native::enter(node, name).await);
+        }
+        let group = sockets[0].group().await;
+        for socket in &sockets[1..] {
+            let joined = socket.ask(json!({"id": "join", "type": "group.join", "conversation": group})).await;
+            assert_eq!(joined["joined"], true, "{joined}");
+        }
+        for round in 0..20 {
+            for (sender, socket) in sockets.iter().enumerate() {
+                let text = format!("{round} of {}", names[sender]);
+                let seq = socket.say(&group, &text).await;
+                for (other, listener) in sockets.iter().enumerate().filter(|(other, _)| *other != sender) {
+                    assert_eq!(listener.hear(&group).await, (seq.0, text.clone()), "heard by {}", names[other]);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_first_message_reaches_a_user_of_another_node() {
+    run(async || {
+        let world = World::new();
+        let nodes = nodes(&world, 2).await;
+        for name in ["ann", "bob"] {
+            nodes[0].account(name).await;
+        }
+        let (ann, bob) = (Native::enter(&nodes[0], "ann").await, Native::enter(&nodes[1], "bob").await);
+        let message_id = uuid::Uuid::now_v7();
+        let send = json!({"id": "s", "type": "send", "to": "bob", "message_id": message_id, "content": "hi"});
+        let said = ann.ask(send).await;
+        let chat = said["conversation"].clone();
+        assert_eq!(bob.hear(&chat).await, (1, "hi".to_owned()));
+        bob.say(&chat, "hi yourself").await;
+        assert_eq!(ann.hear(&chat).await, (2, "hi yourself".to_owned()));
+    });
+}
+
+#[test]
+fn a_client_that_comes_back_on_another_node_gets_what_it_missed() {
+    run(async || {
+        let world = World::new();
+        let nodes = nodes(&world, 3).await;
+        for name in ["ann", "bob"] {
+            nodes[0].account(name).await;
+        }
+        let (ann, bob) = (Native::enter(&nodes[0], "ann").await, Native::enter(&nodes[1], "bob").await);
+        let group = ann.group().await;
+        bob.ask(json!({"id": "join", "type": "group.join", "conversation": group})).await;
+        let seq = ann.say(&group, "one").await;
+        assert_eq!(bob.hear(&group).await.0, seq.0);
+        bob.client.vanish();
+        ann.say(&group, "two").await;
+        ann.say(&group, "three").await;
+        let epoch = nodes[0].node.epoch.to_string();
+        let id = group.as_str().unwrap();
+        let positions = json!({id: {"epoch": epoch, "seq": seq.0}});
+        let (bob, _) = Native::enter_with(&nodes[2], "bob", positions).await;
+        assert_eq!(bob.hear(&group).await.1, "two");
+        assert_eq!(bob.hear(&group).await.1, "three");
+        ann.say(&group, "four").await;
+        assert_eq!(bob.hear(&group).await.1, "four");
+    });
+}
+
+#[test]
+fn a_socket_opened_while_the_conversation_is_awake_elsewhere_hears_it() {
+    run(async || {
+        let world = World::new();
+        let nodes = nodes(&world, 2).await;
+        for name in ["ann", "bob"] {
+            nodes[0].account(name).await;
+        }
+        let ann = Native::enter(&nodes[0], "ann").await;
+        let group = ann.group().await;
+        let (owner, other) = owner_and_other(&nodes, &group);
+        let bob = Native::enter(owner, "bob").await;
+        bob.ask(json!({"id": "join", "type": "group.join", "conversation": group})).await;
+        ann.say(&group, "awake").await;
+        let second = Native::enter(other, "bob").await;
+        assert_ne!(second.node, bob.node);
+        // Its attachment is on its way; what is said until then is replayed.
+        ann.say(&group, "both").await;
+        assert_eq!(second.hear(&group).await.1, "both");
+        assert_eq!(bob.hear(&group).await.1, "awake");
+        assert_eq!(bob.hear(&group).await.1, "both");
+    });
+}
