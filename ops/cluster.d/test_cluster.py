@@ -20,7 +20,7 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(HERE), str(HERE.parent / "services.d")]
 
 import processes  # noqa: E402
-from clusters import Cluster, answers  # noqa: E402
+from clusters import CLUSTERS, Cluster, answers  # noqa: E402
 from processes import Failure  # noqa: E402
 
 COMMAND = HERE.parent / "cluster"
@@ -89,6 +89,7 @@ class Clusters(unittest.TestCase):
         self.program.write_text(NODE)
         self.program.chmod(0o755)
         self.name = f"selftest-{os.getpid()}"
+        self.addCleanup((CLUSTERS / f"{self.name}.lock").unlink)
         self.addCleanup(lambda: self.command("wipe"))
 
     def command(self, *words, check=True):
