@@ -76,6 +76,15 @@ class Life(Services):
     def test_up_leaves_what_runs_alone(self):
         self.assertEqual(self.up("redis").pid(), self.up("redis").pid())
 
+    def test_two_that_start_the_same_at_once_start_one(self):
+        run = self.run_of()
+        command = [sys.executable, COMMAND, "up", "redis", "--name", run.name]
+        both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        told = "".join(one.communicate(timeout=PATIENCE_S)[1] for one in both)
+        self.assertEqual([0, 0], [one.returncode for one in both])
+        self.assertEqual(1, told.count("redis: started"), told)
+        self.assertEqual(1, len(processes.stragglers(Run(run.name).made()[0].workplace(), ("redis-server",))))
+
     def test_two_runs_share_nothing(self):
         one, other = self.up("redis", mark="a"), self.up("redis", mark="b")
         self.assertNotEqual(one.address, other.address)
