@@ -36,7 +36,10 @@ class Run:
         self.name = name
         self.directory = RUNS / name
         self.file = self.directory / "run.json"
-        self.facts = json.loads(self.file.read_text()) if self.file.exists() else {}
+        self.facts = self.read()
+
+    def read(self):
+        return json.loads(self.file.read_text()) if self.file.exists() else {}
 
     @property
     def password(self):
@@ -94,6 +97,8 @@ class Run:
 
     def up(self, kinds, nodes=None, fast_start=False):
         with locked():
+            # Somebody else may have made it while we waited.
+            self.facts = self.read()
             self.create(nodes, fast_start)
             for service in self.services([kind for kind in KINDS if not kinds or kind in kinds]):
                 if service.start():
@@ -149,6 +154,7 @@ class Run:
 
     def down(self, kinds=()):
         with locked():
+            self.facts = self.read()
             for service in reversed(self.made(kinds)):
                 ran = service.alive()
                 by_itself = service.stop()
@@ -215,7 +221,7 @@ class Run:
         if not processes.alive(owner):
             raise Failure(f"there is no process {pid}")
         with locked():
-            self.facts = json.loads(self.file.read_text())
+            self.facts = self.read()
             if processes.alive(self.facts.get("watcher")):
                 return
             command = [sys.executable, program, "watch", "--name", self.name, "--with", pid]

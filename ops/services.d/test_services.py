@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import ports  # noqa: E402
 import processes  # noqa: E402
 from processes import Failure  # noqa: E402
-from runs import Run  # noqa: E402
+from runs import Run, locked  # noqa: E402
 
 COMMAND = pathlib.Path(__file__).resolve().parent.parent / "services"
 PATIENCE_S = 60
@@ -78,12 +78,14 @@ class Life(Services):
 
     def test_two_that_start_the_same_at_once_start_one(self):
         run = self.run_of()
-        command = [sys.executable, COMMAND, "up", "redis", "--name", run.name]
-        both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+        command = [sys.executable, COMMAND, "up", "postgres", "--name", run.name]
+        with locked():
+            both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+            for one in both:
+                self.assertIn("waiting", one.stderr.readline())
         told = "".join(one.communicate(timeout=PATIENCE_S)[1] for one in both)
-        self.assertEqual([0, 0], [one.returncode for one in both])
-        self.assertEqual(1, told.count("redis: started"), told)
-        self.assertEqual(1, len(processes.stragglers(Run(run.name).made()[0].workplace(), ("redis-server",))))
+        self.assertEqual([0, 0], [one.returncode for one in both], told)
+        self.assertEqual(1, told.count("postgres: started"), told)
 
     def test_two_runs_share_nothing(self):
         one, other = self.up("redis", mark="a"), self.up("redis", mark="b")
