@@ -16,7 +16,7 @@ use chinwag_schema::{
 };
 use tokio::sync::mpsc::Receiver;
 
-use super::{Prefix, server::Server};
+use super::{Prefix, proxy::Proxy, server::Server};
 use crate::suite::bus::{next, node};
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -185,6 +185,25 @@ async fn a_connection_cut_by_the_server_loses_nothing_that_was_handed_over() {
     // Those of which nobody knows may have come as well.
     arrived.retain(|payload| handed_over.contains(payload));
     assert_eq!(arrived, handed_over, "each once, in order");
+}
+
+#[tokio::test]
+async fn a_connection_that_went_dead_is_replaced() {
+    let server = Server::start();
+    let proxy = Proxy::start(&server.url()).await;
+    let prefix = Prefix::new(server.url());
+    let options = prefix.options_by(&proxy.url());
+    let directory = RedisDirectory::connect(&options).await.unwrap();
+    let bus = RedisBus::connect(&options).await.unwrap();
+    let ports = Ports { directory, bus, prefix, server };
+    let mut mailbox = ports.bus.subscribe(node(1), 100).await.unwrap();
+    register(&ports).await;
+    mailbox_works(&ports, &mut mailbox).await;
+    proxy.cut();
+    let (_, took) = in_time("nodes", async || ports.directory.nodes().await).await;
+    println!("a dead connection was replaced in {took:?}");
+    assert!(took < 3 * REDIS_DEADLINE, "{took:?}");
+    mailbox_works(&ports, &mut mailbox).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod faults;
 mod leases;
 mod mailboxes;
+mod proxy;
 mod server;
 
 use std::{
@@ -37,7 +38,12 @@ impl Prefix {
     }
 
     pub fn options(&self) -> RedisOptions {
-        RedisOptions::new(&self.url, &self.prefix).unwrap()
+        self.options_by(&self.url)
+    }
+
+    /// The same by another way to the server.
+    pub fn options_by(&self, url: &str) -> RedisOptions {
+        RedisOptions::new(url, &self.prefix).unwrap()
     }
 
     /// Runs a command beside the backends, on a connection of its own; returns the answer as redis-cli shows it.
