@@ -1,3 +1,4 @@
 //! Backends of the four ports.
 pub mod clustered;
 pub mod embedded;
+mod placeholders;

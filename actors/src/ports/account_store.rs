@@ -2,11 +2,12 @@
 
 use async_trait::async_trait;
 use chinwag_schema::{
-    ids::{ConversationId, UserId},
+    ids::{ConversationId, Epoch, NodeId, Shard, Term, UserId},
     model::{Conversation, Cursor, Member, MemberState, Membership, Role, User},
 };
+use serde::{Deserialize, Serialize};
 
-use super::StoreResult;
+use super::{StoreError, StoreResult};
 
 /// An account with what proves it. Not for the log.
 #[derive(Clone)]
@@ -45,7 +46,7 @@ pub enum Rotation {
 }
 
 /// A member's row.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberRow {
     pub member: Member,
     pub role: Role,
@@ -105,6 +106,19 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn list_rooms(&self, after: ConversationId, limit: usize) -> StoreResult<Vec<Conversation>>;
     /// Pages a user's memberships (not those that are leaving) by ascending conversation id.
     async fn memberships(&self, user: UserId, after: ConversationId, limit: usize) -> StoreResult<Vec<Membership>>;
+    /// Returns a page of memberships, and the accounts of the user and of the others of its one-to-one chats: what a user who connects
+    /// needs, in one round trip where that counts.
+    async fn memberships_and_users(
+        &self,
+        user: UserId,
+        after: ConversationId,
+        limit: usize,
+    ) -> StoreResult<(Vec<Membership>, Vec<User>)> {
+        let page = self.memberships(user, after, limit).await?;
+        let others = page.iter().filter_map(|member| Some(member.conversation.other(user)?.user));
+        let users = self.users(&others.chain([user]).collect::<Vec<_>>()).await?;
+        Ok((page, users))
+    }
 
     // ---- members
     /// Adds or updates a member; the flag says 'was not there'. `LimitReached` beyond `limits::conversation::MEMBERS_MAX` members or
@@ -123,9 +137,25 @@ pub trait AccountStore: Send + Sync + 'static {
     /// Returns the cursors of a conversation's members that have one, `limit` at most.
     async fn cursors_of(&self, conversation: ConversationId, limit: usize) -> StoreResult<Vec<(UserId, Cursor)>>;
 
-    /// Reserves snowflake time: returns the reservation stored before and stores the larger of it and `until_ms`.
+    // ---- nodes
+    /// Returns the number of the node of this name: the same for ever, each name another one, the smallest that is free for a new name.
+    /// `LimitReached` when all [`NodeId::COUNT`] are given.
+    async fn node_id(&self, name: &str) -> StoreResult<NodeId>;
+    /// Reserves snowflake time: returns the reservation stored before (0 for none) and stores the larger of it and `until_ms`.
     async fn reserve_ids(&self, node: u16, until_ms: i64) -> StoreResult<i64>;
-    /// Returns a term larger than any given before for this shard.
-    async fn next_term(&self, shard: u8) -> StoreResult<u64>;
+    /// Returns for each shard, in the order asked for, a term larger than any given before for it. Each shard is named once.
+    async fn next_terms(&self, shards: &[Shard]) -> StoreResult<Vec<Term>>;
+    /// Makes later terms of these shards larger than those named here, which were found in the log; never lowers one.
+    async fn raise_terms(&self, terms: &[(Shard, Term)]) -> StoreResult<()>;
+    /// As [`Self::next_terms`], for one shard.
+    async fn next_term(&self, shard: u8) -> StoreResult<u64> {
+        let terms = self.next_terms(&[Shard(shard)]).await?;
+        terms.first().map(|term| term.0).ok_or_else(|| StoreError::Corrupt("no term came back".to_owned()))
+    }
+    /// Returns the epoch of the message log that these accounts belong to; stores `wanted` if there is none yet. Of several callers at
+    /// once, all hear the same.
+    async fn log_epoch(&self, wanted: Epoch) -> StoreResult<Epoch>;
+    /// Replaces the epoch of the message log that these accounts belong to.
+    async fn put_log_epoch(&self, epoch: Epoch) -> StoreResult<()>;
     async fn ping(&self) -> StoreResult<()>;
 }

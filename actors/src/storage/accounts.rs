@@ -10,7 +10,7 @@ use std::{
 use chinwag_schema::{
     ids::{ConversationId, UserId},
     limits::storage::{CURSOR_FLUSH, CURSORS_WAITING_MAX, READS_IN_FLIGHT_MAX},
-    model::{Cursor, Mark, Membership, User},
+    model::{Cursor, Membership, User},
 };
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ impl Accounts {
         }
         let first = gather.waiting.is_empty();
         let place = gather.waiting.entry((conversation, user)).or_default();
-        *place = further(*place, cursor);
+        *place = place.further(cursor);
         drop(gather);
         if first {
             // Past the bound: one at a time, and it must not be lost.
@@ -126,12 +126,8 @@ impl Accounts {
         after: ConversationId,
         limit: usize,
     ) -> StoreResult<(Vec<Membership>, Vec<User>)> {
-        let read = self.call("memberships", move |store| async move {
-            let page = store.memberships(user, after, limit).await?;
-            let others = page.iter().filter_map(|member| Some(member.conversation.other(user)?.user));
-            let users = store.users(&others.chain([user]).collect::<Vec<_>>()).await?;
-            Ok((page, users))
-        });
+        let read =
+            self.call("memberships", move |store| async move { store.memberships_and_users(user, after, limit).await });
         let (mut page, users) = read.await?;
         for membership in &mut page {
             membership.cursor = self.freshest(membership.conversation.id, user, membership.cursor);
@@ -150,7 +146,7 @@ impl Accounts {
         [&gather.writing, &gather.waiting]
             .into_iter()
             .filter_map(|cursors| cursors.get(&(conversation, user)))
-            .fold(stored, |cursor, &moved| further(cursor, moved))
+            .fold(stored, |cursor, &moved| cursor.further(moved))
     }
 
     /// Writes the gathered cursors now and waits for it (drain).
@@ -165,11 +161,6 @@ impl Accounts {
         }
         self.call("put_cursors", move |store| async move { store.put_cursors(&cursors).await }).await
     }
-}
-
-fn further(a: Cursor, b: Cursor) -> Cursor {
-    let later = |a: Mark, b: Mark| if b.seq > a.seq { b } else { a };
-    Cursor { delivered: later(a.delivered, b.delivered), read: later(a.read, b.read) }
 }
 
 /// What the actor works with, and what outlives a panic.
@@ -213,7 +204,7 @@ impl Behaviour for AccountStorage {
         let lost = std::mem::take(&mut gather.writing);
         for (key, cursor) in lost {
             let place = gather.waiting.entry(key).or_default();
-            *place = further(*place, cursor);
+            *place = place.further(cursor);
         }
         if !gather.waiting.is_empty() {
             cx.after(CURSOR_FLUSH, AccountMessage::FlushCursors);
@@ -255,7 +246,7 @@ impl Behaviour for AccountStorage {
                     tracing::warn!(%error, cursors = written.len(), "cursors not stored yet");
                     for (key, cursor) in written {
                         let place = gather.waiting.entry(key).or_default();
-                        *place = further(*place, cursor);
+                        *place = place.further(cursor);
                     }
                 }
                 if !gather.waiting.is_empty() {

@@ -73,6 +73,13 @@ table! {
 }
 
 table! {
+    nodes (node) {
+        node -> BigInt,
+        name -> Text,
+    }
+}
+
+table! {
     id_reservations (node) {
         node -> BigInt,
         until_ms -> BigInt,

@@ -126,7 +126,7 @@ macro_rules! statement {
             pub struct Id;
 
             const FIELDS: &[&str] = &[$(stringify!($field)),*];
-            const PARTS: [&str; FIELDS.len() + 1] = $crate::backends::embedded::sql::parts($sql);
+            const PARTS: [&str; FIELDS.len() + 1] = $crate::backends::placeholders::parts($sql);
 
             impl $(<$lt>)? QueryId for $name $(<$lt>)? {
                 type QueryId = Id;
@@ -154,22 +154,3 @@ macro_rules! statement {
     };
 }
 pub(super) use statement;
-
-/// Splits a statement at its placeholders, when the program is compiled.
-pub(super) const fn parts<const N: usize>(sql: &'static str) -> [&'static str; N] {
-    let mut parts = [""; N];
-    let (mut rest, mut at, mut part) = (sql, 0, 0);
-    while at < rest.len() {
-        if rest.as_bytes()[at] == b'?' {
-            let (before, after) = rest.split_at(at);
-            parts[part] = before;
-            rest = after.split_at(1).1;
-            (at, part) = (0, part + 1);
-        } else {
-            at += 1;
-        }
-    }
-    assert!(part + 1 == N, "as many placeholders as fields");
-    parts[part] = rest;
-    parts
-}

@@ -44,12 +44,12 @@ pub fn member(id: i64, state: MemberState) -> MemberRow {
     MemberRow { member, role: Role::Member, state }
 }
 
-fn direct(id: i64, a: i64, b: i64) -> Conversation {
+pub fn direct(id: i64, a: i64, b: i64) -> Conversation {
     let pair = [a, b].map(|id| Member { user: UserId(id), name: format!("user {id}").into() });
     Conversation { pair: Some(pair), ..conversation(id, ConversationKind::Direct, None) }
 }
 
-fn token(hash: u8, family: i64, user: i64, expires_at_ms: i64) -> RefreshToken {
+pub fn token(hash: u8, family: i64, user: i64, expires_at_ms: i64) -> RefreshToken {
     RefreshToken { hash: [hash; 32], family, user: UserId(user), expires_at_ms }
 }
 
@@ -289,17 +289,33 @@ pub async fn memberships_have_a_bound(store: &impl AccountStore) {
     assert!(store.put_member(ConversationId(most + 1), &member(1, MemberState::Settled)).await.unwrap());
 }
 
-pub async fn id_reservations_and_terms_only_grow(store: &impl AccountStore) {
-    assert_eq!(store.reserve_ids(1, 1000).await.unwrap(), 0);
-    assert_eq!(store.reserve_ids(1, 3000).await.unwrap(), 1000);
-    assert_eq!(store.reserve_ids(1, 2000).await.unwrap(), 3000);
-    assert_eq!(store.reserve_ids(1, 3001).await.unwrap(), 3000, "a smaller one doesn't take it back");
-    assert_eq!(store.reserve_ids(2, 5).await.unwrap(), 0);
-    let (a, b, c) = tokio::join!(store.next_term(7), store.next_term(7), store.next_term(7));
-    let mut terms = [a.unwrap(), b.unwrap(), c.unwrap()];
-    terms.sort_unstable();
-    assert!(terms[0] > 0 && terms[0] < terms[1] && terms[1] < terms[2]);
-    assert!(store.next_term(7).await.unwrap() > terms[2]);
-    store.next_term(255).await.unwrap();
-    store.ping().await.unwrap();
+pub async fn who_connects_gets_memberships_with_those_they_are_with(store: &impl AccountStore) {
+    some_users(store, 6).await;
+    for (id, other) in [(10, 2), (11, 3), (12, 4), (13, 5)] {
+        store.open_direct(&direct(id, 1, other)).await.unwrap();
+    }
+    store.put_member(ConversationId(13), &member(1, MemberState::Leaving)).await.unwrap();
+    store.create_conversation(&conversation(5, ConversationKind::Group, Some("group"))).await.unwrap();
+    for id in [1, 6] {
+        store.put_member(ConversationId(5), &member(id, MemberState::Settled)).await.unwrap();
+    }
+    let read = |after: i64, limit: usize| async move {
+        let (page, users) = store.memberships_and_users(UserId(1), ConversationId(after), limit).await.unwrap();
+        assert_eq!(page, store.memberships(UserId(1), ConversationId(after), limit).await.unwrap());
+        let mut users: Vec<_> = users.iter().map(|user| user.id.0).collect();
+        users.sort_unstable();
+        (page.iter().map(|one| one.conversation.id.0).collect::<Vec<_>>(), users)
+    };
+    assert_eq!(read(0, 3).await, (vec![5, 10, 11], vec![1, 2, 3]), "nobody of the group, nor of the next page");
+    assert_eq!(read(11, 3).await, (vec![12], vec![1, 4]), "nor of a chat that is being left");
+    assert_eq!(read(12, 3).await, (vec![], vec![1]));
+}
+
+pub async fn names_that_cannot_exist_are_not_found(store: &impl AccountStore) {
+    some_users(store, 1).await;
+    for name in ["", "user 1\0", "\0", "user \u{fffd}"] {
+        assert!(store.credentials(name).await.unwrap().is_none(), "{name:?}");
+        assert_eq!(store.user_by_name(name).await.unwrap(), None, "{name:?}");
+        assert_eq!(store.room_by_name(name).await.unwrap(), None, "{name:?}");
+    }
 }

@@ -9,7 +9,9 @@ pub mod cursors;
 pub mod directory;
 pub mod messages;
 pub mod model;
+pub mod nodes;
 pub mod pages;
+pub mod races;
 pub mod retention;
 pub mod totals;
 
@@ -93,7 +95,24 @@ macro_rules! account_store_contract {
             members_come_and_go,
             memberships_are_paged_and_leave_out_those_leaving,
             memberships_have_a_bound,
-            id_reservations_and_terms_only_grow,
+            who_connects_gets_memberships_with_those_they_are_with,
+            names_that_cannot_exist_are_not_found,
+        );
+        $crate::suite::contract_tests!($make, store, crate::suite::nodes:
+            nodes_keep_their_numbers_for_ever,
+            new_nodes_at_once_get_different_numbers,
+            id_reservations_only_grow,
+            terms_only_grow,
+            a_term_found_in_the_log_is_stepped_over,
+            the_logs_epoch_is_decided_once,
+        );
+        $crate::suite::contract_tests!($make, store, crate::suite::races:
+            chats_opened_by_many_at_once_are_made_once,
+            joins_at_once_stop_at_the_users_bound,
+            a_member_put_by_many_at_once_is_counted_once,
+            a_token_rotated_by_many_at_once_has_one_winner,
+            a_rotation_beside_a_revocation_leaves_no_token,
+            cursors_put_from_many_sides_at_once_end_at_the_furthest,
         );
         $crate::suite::contract_tests!($make, store, crate::suite::cursors:
             cursors_move_forward_per_pointer,

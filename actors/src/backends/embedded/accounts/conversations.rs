@@ -1,9 +1,9 @@
-//! Conversations, and the two counters that must never go back: reserved snowflake time and terms.
+//! Conversations.
 
 use chinwag_schema::{
     ids::{ConversationId, UserId},
     model::{Conversation, ConversationKind, Member, MemberState, Role},
-    tables::sqlite::{conversations, id_reservations, shard_terms},
+    tables::sqlite::conversations,
 };
 use diesel::{
     AppearsOnTable, Expression, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, Queryable, RunQueryDsl,
@@ -161,35 +161,4 @@ pub(super) fn list_rooms(
 
 fn found(row: diesel::QueryResult<ConversationRow>) -> StoreResult<Option<Conversation>> {
     row.optional().map_err(fault)?.map(ConversationRow::into_conversation).transpose()
-}
-
-pub(super) fn reserve_ids(conn: &mut SqliteConnection, node: u16, until_ms: i64) -> StoreResult<i64> {
-    let node = i64::from(node);
-    let before: Option<i64> = id_reservations::table
-        .filter(id_reservations::node.eq(node))
-        .select(id_reservations::until_ms)
-        .get_result(conn)
-        .optional()
-        .map_err(fault)?;
-    let until_ms = until_ms.max(before.unwrap_or(i64::MIN));
-    diesel::insert_into(id_reservations::table)
-        .values((id_reservations::node.eq(node), id_reservations::until_ms.eq(until_ms)))
-        .on_conflict(id_reservations::node)
-        .do_update()
-        .set(id_reservations::until_ms.eq(until_ms))
-        .execute(conn)
-        .map_err(fault)?;
-    Ok(before.unwrap_or(0))
-}
-
-pub(super) fn next_term(conn: &mut SqliteConnection, shard: u8) -> StoreResult<u64> {
-    let term: i64 = diesel::insert_into(shard_terms::table)
-        .values((shard_terms::shard.eq(i64::from(shard)), shard_terms::term.eq(1)))
-        .on_conflict(shard_terms::shard)
-        .do_update()
-        .set(shard_terms::term.eq(shard_terms::term + 1))
-        .returning(shard_terms::term)
-        .get_result(conn)
-        .map_err(fault)?;
-    Ok(term.cast_unsigned())
 }

@@ -1,7 +1,8 @@
-//! [`AccountStore`] on the embedded database: users, tokens, conversations, members and their cursors.
+//! [`AccountStore`] on the embedded database: users, tokens, conversations, members and their cursors, numbers of nodes.
 
 mod conversations;
 mod members;
+mod nodes;
 mod tokens;
 mod users;
 
@@ -9,7 +10,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chinwag_schema::{
-    ids::{ConversationId, UserId},
+    ids::{ConversationId, Epoch, NodeId, Shard, Term, UserId},
     model::{Conversation, Cursor, Membership, User},
 };
 
@@ -172,12 +173,31 @@ impl AccountStore for EmbeddedAccounts {
         self.database.read(move |conn| members::cursors_of(conn, conversation, limit)).await
     }
 
-    async fn reserve_ids(&self, node: u16, until_ms: i64) -> StoreResult<i64> {
-        self.database.write(move |conn| conversations::reserve_ids(conn, node, until_ms)).await
+    async fn node_id(&self, name: &str) -> StoreResult<NodeId> {
+        let name = name.to_owned();
+        self.database.write(move |conn| nodes::node_id(conn, &name)).await
     }
 
-    async fn next_term(&self, shard: u8) -> StoreResult<u64> {
-        self.database.write(move |conn| conversations::next_term(conn, shard)).await
+    async fn reserve_ids(&self, node: u16, until_ms: i64) -> StoreResult<i64> {
+        self.database.write(move |conn| nodes::reserve_ids(conn, node, until_ms)).await
+    }
+
+    async fn next_terms(&self, shards: &[Shard]) -> StoreResult<Vec<Term>> {
+        let shards = shards.to_vec();
+        self.database.write(move |conn| nodes::next_terms(conn, &shards)).await
+    }
+
+    async fn raise_terms(&self, terms: &[(Shard, Term)]) -> StoreResult<()> {
+        let terms = terms.to_vec();
+        self.database.write(move |conn| nodes::raise_terms(conn, &terms)).await
+    }
+
+    async fn log_epoch(&self, wanted: Epoch) -> StoreResult<Epoch> {
+        self.database.write(move |conn| nodes::log_epoch(conn, wanted)).await
+    }
+
+    async fn put_log_epoch(&self, epoch: Epoch) -> StoreResult<()> {
+        self.database.write(move |conn| nodes::put_log_epoch(conn, epoch)).await
     }
 
     async fn ping(&self) -> StoreResult<()> {
