@@ -214,6 +214,41 @@ pub mod cluster {
     pub const NODES_PER_USER_MAX: usize = 64;
 }
 
+/// The cluster's accounts on Postgres. An operation waits for a connection, then for its statements, then for the answer: the three
+/// together stay below [`storage::DEADLINE`], so that its error says where the time went.
+pub mod postgres {
+    use super::Duration;
+    /// Connections of one node (default). A server comes with 100, for all nodes.
+    pub const CONNECTIONS_MAX: u32 = 16;
+    /// Connections kept though nobody needs them, so that the next login doesn't wait for one.
+    pub const CONNECTIONS_IDLE_MIN: u32 = 2;
+    /// An unused connection ends after this time; each costs the server some MiB.
+    pub const CONNECTION_IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+    /// Every connection is made anew now and then: names may point elsewhere, and servers' caches only grow.
+    pub const CONNECTION_LIFETIME: Duration = Duration::from_secs(60 * 60);
+    /// Making a connection, for each host (default).
+    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+    /// Waiting for a connection (default).
+    pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+    /// One statement (default). The slowest of ours take milliseconds.
+    pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+    /// What an answer may take beyond the statement's time, before the connection is given up.
+    pub const ANSWER_GRACE: Duration = Duration::from_secs(1);
+    /// A server that answers nothing for this long on the level of TCP is gone.
+    pub const SILENCE_MAX: Duration = Duration::from_secs(10);
+    /// How often a transaction is tried that ran into another one, or a statement whose connection was lost.
+    pub const ATTEMPTS_MAX: u32 = 5;
+    /// Before the second try, up to this; before each further one up to as much more.
+    pub const RETRY_PAUSE: Duration = Duration::from_millis(10);
+    /// Cursors and last-seen times of one statement: some milliseconds of locks.
+    pub const ROWS_PER_STATEMENT: usize = 5_000;
+    /// Waiting for another node that migrates; each step may take as long as a large table needs.
+    pub const MIGRATION_TURN_WAIT: Duration = Duration::from_secs(10 * 60);
+    pub const MIGRATION_MAX: Duration = Duration::from_secs(60 * 60);
+    /// Waiting for a table's lock in a migration: everything else on it waits behind.
+    pub const MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(10);
+}
+
 /// The link between two nodes.
 pub mod link {
     use super::Duration;
@@ -251,4 +286,49 @@ pub mod link {
     pub const PATIENCE: Duration = Duration::from_secs(10);
     /// How long an envelope is valid: as far as the nodes' clocks may differ.
     pub const ENVELOPE_VALID: Duration = Duration::from_secs(30);
+}
+
+/// Leases, shards, and what waits for their owners.
+pub mod shards {
+    use super::Duration;
+    /// Lease of a node and its shards. A killed node's shards are claimed after this and as long again of observed absence: served
+    /// elsewhere within 10 s. A shorter one would lapse in a pause of a directory that is only slow.
+    pub const LEASE: Duration = Duration::from_secs(4);
+    /// How often it is renewed: a directory that can't be reached for 3 s costs nobody a lease.
+    pub const RENEW_EVERY: Duration = Duration::from_millis(500);
+    /// A renewal that failed is tried again after this time.
+    pub const RETRY_AFTER: Duration = Duration::from_millis(100);
+    /// A renewal may take a quarter of what is left of the lease, within these.
+    pub const CALL_DEADLINE_MIN: Duration = Duration::from_millis(250);
+    pub const CALL_DEADLINE_MAX: Duration = Duration::from_secs(1);
+    /// How often a node looks who lives and who owns what.
+    pub const LOOK_EVERY: Duration = Duration::from_secs(1);
+    /// And for a while after nodes came or went, or shards were handed over.
+    pub const HURRIED_LOOK_EVERY: Duration = Duration::from_millis(200);
+    pub const HURRY: Duration = Duration::from_secs(10);
+    pub const LOOK_DEADLINE: Duration = Duration::from_secs(1);
+    /// Looks further apart than this don't add up to one absence: whoever was missing may have come and gone in between.
+    pub const LOOK_GAP_MAX: Duration = Duration::from_millis(2500);
+    /// A node is handed shards once every look has shown it for this time.
+    pub const SETTLED_AFTER: Duration = Duration::from_secs(2);
+    /// If whoever should claim a shard doesn't, the next one in rank does after this time, and so on. Longer than looks are apart,
+    /// with room for a slow account store.
+    pub const STAND_IN_AFTER: Duration = Duration::from_secs(3);
+    /// Waiting for fresh terms.
+    pub const TERMS_DEADLINE: Duration = Duration::from_secs(2);
+    /// Shards that one node hands over at a time, from the first word to its conversations until the heir has claimed it. Their
+    /// conversations wake up there all at once: at about ten hot ones each and 1.6 ms a claim, 0.1 s of claims.
+    pub const HANDING_OVER_AT_ONCE: usize = 8;
+    /// How long the conversations of a shard may take to stop; then it is given up without them.
+    pub const HAND_OVER_MAX: Duration = Duration::from_secs(3);
+    /// A node that didn't take what it was offered isn't offered more for this time.
+    pub const SHUNNED_FOR: Duration = Duration::from_secs(30);
+    /// A shard that was taken instead of a node that drains, or couldn't claim it, isn't handed to that life of it for this time.
+    pub const INSTEAD_OF_MAX: Duration = Duration::from_secs(10 * 60);
+    /// Telling the directory that this node leaves.
+    pub const LEAVE_MAX: Duration = Duration::from_secs(1);
+    /// Messages that wait until their shard has an owner that can be reached, in all: some seconds of a busy node's messages.
+    pub const PARKED_MAX: usize = 4096;
+    /// And how long each of them waits: most changes of an owner are over by then, and clients don't wait much longer.
+    pub const PARKED_FOR: Duration = Duration::from_secs(8);
 }

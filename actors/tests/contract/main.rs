@@ -6,5 +6,7 @@
 
 mod embedded;
 #[cfg(feature = "service-tests")]
+mod postgres;
+#[cfg(feature = "service-tests")]
 mod redis;
 mod suite;

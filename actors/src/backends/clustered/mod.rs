@@ -1,3 +1,4 @@
 //! Backends of the four ports for many nodes: services that all of them reach.
+pub mod postgres;
 pub mod redis;
 pub mod scylla;

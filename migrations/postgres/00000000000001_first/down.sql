@@ -1,0 +1,9 @@
+DROP TABLE shard_terms;
+DROP TABLE id_reservations;
+DROP TABLE nodes;
+DROP TABLE members;
+DROP TABLE conversations;
+DROP TABLE revoked_tokens;
+DROP TABLE refresh_tokens;
+DROP TABLE users;
+DROP TABLE store_info;
