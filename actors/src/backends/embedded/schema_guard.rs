@@ -17,7 +17,7 @@ use super::{
 };
 
 /// The schema that this program writes: the number of its newest migration.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
 
