@@ -9,4 +9,6 @@ mod embedded;
 mod postgres;
 #[cfg(feature = "service-tests")]
 mod redis;
+#[cfg(feature = "service-tests")]
+mod scylla;
 mod suite;

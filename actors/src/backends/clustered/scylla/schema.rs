@@ -87,12 +87,20 @@ impl Schema<'_> {
     }
 
     async fn make_info(&self) -> Result<(), ScyllaError> {
-        if self.has_info().await? {
-            return Ok(());
+        if !self.has_info().await? {
+            let id = table_id(&self.options.keyspace, "store_info");
+            let text =
+                format!("CREATE TABLE IF NOT EXISTS store_info (name text PRIMARY KEY, value text) WITH id = {id}");
+            self.change(&text).await?;
         }
-        let id = table_id(&self.options.keyspace, "store_info");
-        let text = format!("CREATE TABLE IF NOT EXISTS store_info (name text PRIMARY KEY, value text) WITH id = {id}");
-        self.change(&text).await
+        // A table that another node is making is listed a moment before it can be read.
+        let begun = Instant::now();
+        loop {
+            match self.value("epoch").await {
+                Err(_) if begun.elapsed() < CHANGE_TIMEOUT => tokio::time::sleep(LOCK_AGAIN).await,
+                answer => return answer.map(|_| ()),
+            }
+        }
     }
 
     /// Says whether anything was ever made here.
