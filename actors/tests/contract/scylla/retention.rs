@@ -67,8 +67,9 @@ async fn the_oldest_seq_follows_what_expires() {
     assert_eq!(kept.heads(&[ONE]).await.unwrap()[0].oldest_seq, Seq(14));
     assert_eq!(kept.totals_at(ONE, UserId(1), Seq(13)).await.unwrap(), (13, 13));
     assert_eq!(kept.totals_at(ONE, UserId(1), Seq(15)).await.unwrap(), (15, 15));
-    // The job counts what has gone, and finds what stays.
-    assert_eq!(kept.remove_older_than(NOW_MS + 501, 1000).await.unwrap(), 0, "the pages have noted it already");
+    // The job counts what nobody has noted yet, and finds what stays.
+    assert!(kept.remove_older_than(NOW_MS + 501, 1000).await.unwrap() <= 13);
+    assert_eq!(kept.remove_older_than(NOW_MS + 501, 1000).await.unwrap(), 0);
     assert_eq!(kept.remove_older_than(NOW_MS + 503, 1000).await.unwrap(), 2);
     assert_eq!(everything(&kept).await.oldest_seq, Seq(16));
 }
@@ -108,19 +109,11 @@ async fn nodes_that_remove_at_once_leave_one_log() {
     let mut log = Log::new(&stored.store, ONE.0);
     log.append((1..=40).map(|n| message(n * 10, 1, Some(n as u128), "text")).collect()).await;
     let other = stored.node().await;
-    let remove = |store| async move {
-        // One is told to come again when the other is at the same bucket.
-        let mut refused = 0;
-        loop {
-            match MessageStore::remove_older_than(store, NOW_MS + 305, 4).await {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(StoreError::Unavailable(_)) if refused < 100 => refused += 1,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    };
+    let remove =
+        |store| async move { while MessageStore::remove_older_than(store, NOW_MS + 305, 4).await.unwrap() > 0 {} };
+    // Who finds the other at the same bucket leaves it to that one.
     tokio::join!(remove(&stored.store), remove(&other));
+    remove(&other).await;
     let page = everything(&other).await;
     assert_eq!((page.events.len(), page.oldest_seq), (10, Seq(31)));
     assert_eq!(other.heads(&[ONE]).await.unwrap()[0].oldest_seq, Seq(31));

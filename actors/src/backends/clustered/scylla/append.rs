@@ -4,7 +4,7 @@
 //! which targets), then written by one conditional batch. So a group that is refused in the middle may have left its first events, in
 //! order: as if they had been a group of their own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use chinwag_schema::{
     ids::{ConversationId, Seq, UserId},
@@ -103,12 +103,12 @@ impl Log {
         let mut senders = HashMap::new();
         let mut unknown = Vec::new();
         for event in events {
-            if !senders.contains_key(&event.sender.0) {
+            if let Entry::Vacant(entry) = senders.entry(event.sender.0) {
                 let known = self.owned.sender(tail.loading, event.sender).or((tail.head == 0).then(Sender::default));
                 if known.is_none() {
                     unknown.push(event.sender);
                 }
-                senders.insert(event.sender.0, known.unwrap_or_default());
+                entry.insert(known.unwrap_or_default());
             }
         }
         let calls = unknown.iter().map(|user| self.sender(conversation, *user)).collect();

@@ -104,7 +104,7 @@ impl MessageStore for ScyllaMessages {
     async fn claim(&self, conversation: ConversationId, term: Term) -> StoreResult<Head> {
         let log = &self.log;
         // What this process knew may be of an earlier term, or of a write whose end it doesn't know.
-        drop(log.owned.take(conversation));
+        log.owned.forget(conversation);
         let tail = log.load(conversation, term).await?;
         let head = log.head_at(conversation, &log.stored_log(conversation).await?, End::of(&tail)).await?;
         log.owned.put(conversation, tail);

@@ -58,6 +58,10 @@ impl Owned {
         lock(&self.logs).remove(&conversation)
     }
 
+    pub(super) fn forget(&self, conversation: ConversationId) {
+        lock(&self.logs).remove(&conversation);
+    }
+
     pub(super) fn put(&self, conversation: ConversationId, tail: Tail) {
         let mut logs = lock(&self.logs);
         // Those in use come back.

@@ -14,7 +14,7 @@ use super::{
     rows::{EventRow, Statics, StoredEvent},
     server::Values,
 };
-use crate::ports::{StoreError, StoreResult};
+use crate::ports::StoreResult;
 
 /// Milliseconds of a day, one row of partitions of `ages`.
 const DAY_MS: i64 = 86_400_000;
@@ -38,7 +38,7 @@ struct Slice {
 
 impl Log {
     /// Removes at most `limit` events from before `cutoff_ms`; returns how many. The first event of a conversation that is young enough
-    /// ends its prefix, even if a clock that jumped put older ones after it.
+    /// ends its prefix, even if a clock that jumped put older ones after it. Ends where another node is doing the same.
     pub(super) async fn remove_older_than(&self, cutoff_ms: i64, limit: usize) -> StoreResult<usize> {
         let mut removed = 0;
         let cutoff_day = cutoff_ms.div_euclid(DAY_MS);
@@ -57,7 +57,9 @@ impl Log {
                             return Ok(removed);
                         }
                         let id = ConversationId(conversation);
-                        let slice = self.remove_prefix(id, cutoff_ms, limit - removed).await?;
+                        let Some(slice) = self.remove_prefix(id, cutoff_ms, limit - removed).await? else {
+                            return Ok(removed);
+                        };
                         removed += slice.removed;
                         if slice.age_ms != age_ms {
                             self.put_age(id, slice.age_ms).await?;
@@ -73,10 +75,16 @@ impl Log {
         Ok(removed)
     }
 
-    async fn remove_prefix(&self, conversation: ConversationId, cutoff_ms: i64, limit: usize) -> StoreResult<Slice> {
+    /// Removes the old end of one log. `None`: another node does.
+    async fn remove_prefix(
+        &self,
+        conversation: ConversationId,
+        cutoff_ms: i64,
+        limit: usize,
+    ) -> StoreResult<Option<Slice>> {
         let log = self.stored_log(conversation).await?;
         let Some(end) = self.end(conversation, &log).await? else {
-            return Ok(Slice { removed: 0, age_ms: cutoff_ms });
+            return Ok(Some(Slice { removed: 0, age_ms: cutoff_ms }));
         };
         let mut removed = 0;
         let mut oldest = log.oldest();
@@ -98,18 +106,20 @@ impl Log {
             }
             if gone > 0 {
                 let emptied = stays.is_none() && bucket < end.bucket;
-                self.remove_rows(conversation, bucket, next, &rows[..gone], emptied).await?;
+                if !self.remove_rows(conversation, bucket, next, &rows[..gone], emptied).await? {
+                    return Ok(None);
+                }
             }
             removed += usize::try_from(next - oldest).unwrap_or(0).min(limit - removed);
             oldest = oldest.max(next);
             match stays {
-                Some(row) if row.at_ms < cutoff_ms => return Ok(Slice { removed, age_ms: row.at_ms }),
-                Some(row) => return Ok(Slice { removed, age_ms: row.at_ms.max(cutoff_ms) }),
+                Some(row) if row.at_ms < cutoff_ms => return Ok(Some(Slice { removed, age_ms: row.at_ms })),
+                Some(row) => return Ok(Some(Slice { removed, age_ms: row.at_ms.max(cutoff_ms) })),
                 None => bucket += 1,
             }
         }
         // Nothing is stored. What comes next is not older than this, or stays a little longer.
-        Ok(Slice { removed, age_ms: cutoff_ms })
+        Ok(Some(Slice { removed, age_ms: cutoff_ms }))
     }
 
     /// Reads the first events of a bucket: one more than may go, to learn which is the first that stays.
@@ -123,7 +133,8 @@ impl Log {
         Ok(rows)
     }
 
-    /// Removes all events of a bucket below a seq, and the ids of these rows; of a bucket that is emptied, all ids.
+    /// Removes all events of a bucket below a seq, and the ids of these rows; of a bucket that is emptied, all ids. Says whether it did, or
+    /// another node was faster.
     async fn remove_rows(
         &self,
         conversation: ConversationId,
@@ -131,7 +142,7 @@ impl Log {
         below: i64,
         rows: &[EventRow],
         emptied: bool,
-    ) -> StoreResult<()> {
+    ) -> StoreResult<bool> {
         let of = &self.statements;
         let key = (conversation.0, bucket);
         let statics: Option<Statics> = self.server.row(&of.statics_serial, key).await?;
@@ -149,11 +160,7 @@ impl Log {
                 }
             }
         }
-        if self.server.batch_if(&statements).await? {
-            Ok(())
-        } else {
-            Err(StoreError::Unavailable(format!("another node removes old events of conversation {conversation}")))
-        }
+        self.server.batch_if(&statements).await
     }
 }
 

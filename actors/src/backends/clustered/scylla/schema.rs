@@ -25,6 +25,8 @@ const MIGRATIONS: [(i64, &str); 1] = [(1, include_str!("../../../../../migration
 /// How long a node that migrates holds the lock at most, and the others wait; a schema change takes a second or two.
 const LOCK_TTL_S: i32 = 120;
 const LOCK_WAIT: Duration = Duration::from_secs(180);
+/// How long what was made may take until it can be used.
+const SETTLE_WAIT: Duration = Duration::from_secs(15);
 /// Wait for one change of the schema.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 const LOCK_AGAIN: Duration = Duration::from_millis(100);
@@ -48,12 +50,18 @@ impl Schema<'_> {
         if !self.has_keyspace().await? {
             self.make_keyspace().await?;
         }
-        self.use_keyspace().await?;
-        self.make_info().await?;
+        // What another node is making is listed a moment before it can be used.
+        let begun = Instant::now();
+        while let Err(error) = self.open().await {
+            if begun.elapsed() > SETTLE_WAIT {
+                return Err(error);
+            }
+            tokio::time::sleep(LOCK_AGAIN).await;
+        }
         self.check_conditions().await?;
         self.migrate().await?;
         self.check_ttl().await?;
-        let epoch = Epoch(Uuid::new_v4().as_u64_pair().1);
+        let epoch = Epoch(rand::random());
         let epoch = self.first_value("epoch", &epoch.to_string()).await?;
         let bucket_events = self.first_value("bucket_events", &self.options.bucket_events.to_string()).await?;
         let unreadable = |name: &str| self.fault(format!("the row '{name}' of store_info can't be read"));
@@ -86,21 +94,16 @@ impl Schema<'_> {
         self.session.use_keyspace(&self.options.keyspace, true).await.map_err(|error| self.fault(error))
     }
 
-    async fn make_info(&self) -> Result<(), ScyllaError> {
+    /// Goes into the keyspace, and makes the first table.
+    async fn open(&self) -> Result<(), ScyllaError> {
+        self.use_keyspace().await?;
         if !self.has_info().await? {
             let id = table_id(&self.options.keyspace, "store_info");
             let text =
                 format!("CREATE TABLE IF NOT EXISTS store_info (name text PRIMARY KEY, value text) WITH id = {id}");
             self.change(&text).await?;
         }
-        // A table that another node is making is listed a moment before it can be read.
-        let begun = Instant::now();
-        loop {
-            match self.value("epoch").await {
-                Err(_) if begun.elapsed() < CHANGE_TIMEOUT => tokio::time::sleep(LOCK_AGAIN).await,
-                answer => return answer.map(|_| ()),
-            }
-        }
+        self.value("epoch").await.map(|_| ())
     }
 
     /// Says whether anything was ever made here.
@@ -112,7 +115,7 @@ impl Schema<'_> {
     /// Tries a compare-and-set in the keyspace, on a row of its own that goes away by itself.
     pub(super) async fn check_conditions(&self) -> Result<(), ScyllaError> {
         let broken = |reason: String| ScyllaError::NoConditions { keyspace: self.options.keyspace.clone(), reason };
-        let name = format!("check {}", Uuid::new_v4());
+        let name = format!("check {}", Uuid::now_v7());
         let set = "UPDATE store_info USING TTL 60 SET value = ? WHERE name = ? IF value = ?";
         for (value, expected, succeeds) in
             [("a", None, true), ("b", Some("a"), true), ("c", Some("a"), false), ("c", None, false)]
@@ -130,7 +133,7 @@ impl Schema<'_> {
 
     async fn migrate(&self) -> Result<(), ScyllaError> {
         let begun = Instant::now();
-        let me = Uuid::new_v4().to_string();
+        let me = Uuid::now_v7().to_string();
         while self.check_version().await?.is_none_or(|version| version < SCYLLA_SCHEMA_VERSION) {
             let lock = format!(
                 "INSERT INTO store_info (name, value) VALUES ('migrating', ?) IF NOT EXISTS USING TTL {LOCK_TTL_S}"
