@@ -38,7 +38,7 @@
 //! | what | Redis does | in all |
 //! |---|---|---|
 //! | renewing leases | 2 scripts per node and renewal | 67 scripts/s |
-//! | a user comes or goes | `GET` and `SET` in a script, shared with others of the bucket | 2 µs |
+//! | a user comes or goes | `GET` and `SET` in a script, shared with others of the bucket | under 7 µs, in calls of 1,000 on a busy machine |
 //! | keeping registrations | the same, once in 20 min per user | 833 users/s, under 1% of a core |
 //! | `locate_users` of n | `MGET` of n keys in at most 64 commands, and whether nodes came or went | 1 round trip |
 //! | memory of registrations | a key of about 200 bytes per user | 200 MB |
