@@ -17,6 +17,7 @@ use chinwag_schema::{
     wire::{Dialect, encoded_event::EncodedEvent},
 };
 use rustc_hash::{FxBuildHasher, FxHashMap};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -33,12 +34,17 @@ use crate::{
     presence::{PresenceMessage, Status},
     relay::RelayMessage,
     runtime::{Behaviour, Completion, Cx, Kind, Mailbox},
-    session::authenticator::{Authenticator, TokenId},
+    session::{
+        authenticator::{Authenticator, TokenId},
+        dialect::store_error,
+    },
     storage::accounts::Accounts,
 };
 
 /// How long a guest's name stays taken after its last socket closed.
 const GUEST_NAME_HELD: Duration = Duration::from_secs(5 * 60);
+/// How often names are freed, and those in use are held again where all nodes know them.
+const SWEEP_EVERY: Duration = Duration::from_secs(2 * 60);
 /// Guests known at once; beyond it new names are refused.
 const GUESTS_MAX: usize = 100_000;
 /// Names in one list of users.
@@ -60,7 +66,7 @@ pub struct OpenedSocket {
 }
 
 /// A user in a list of those connected.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedUser {
     pub user: UserId,
     pub name: Name,
@@ -162,10 +168,22 @@ pub enum DirectoryMessage {
     /// The directory of the nodes forgot this one: everybody who is here is registered again.
     Anew,
     // ---- own
+    /// Looks for the members of all awake conversations again.
+    FindAll,
+    Find {
+        users: Vec<UserId>,
+        purpose: Purpose,
+    },
+    Held {
+        name: Name,
+        held: StoreResult<UserId>,
+        reply: oneshot::Sender<Result<UserId, ClientError>>,
+    },
     Register,
     SweepGuests,
     /// Users were looked for on other nodes.
     Found {
+        asked: Vec<UserId>,
         found: StoreResult<BTreeMap<NodeId, Vec<UserId>>>,
         purpose: Purpose,
     },
@@ -207,6 +225,9 @@ message_kinds!(DirectoryMessage {
     AskPresence,
     WhoIsHere,
     Anew,
+    FindAll,
+    Find,
+    Held,
     Register,
     SweepGuests,
     Found,
@@ -284,7 +305,7 @@ impl Behaviour for Directory {
         cx.keep.here.registering = false;
         cx.keep.here.registered = true;
         cx.after(REGISTER_EVERY, DirectoryMessage::Register);
-        cx.after(GUEST_NAME_HELD, DirectoryMessage::SweepGuests);
+        cx.after(SWEEP_EVERY, DirectoryMessage::SweepGuests);
         Self
     }
 
@@ -339,7 +360,7 @@ impl Behaviour for Directory {
             DirectoryMessage::FarInterest { peer, conversation, users, added } => {
                 far::asked(&peer, conversation, users, added, cx);
             }
-            DirectoryMessage::Found { found, purpose } => far::found(found, &purpose, cx),
+            DirectoryMessage::Found { asked, found, purpose } => far::found(asked, found, purpose, cx),
             DirectoryMessage::Registered { done, users } => far::registered(done, users, cx),
             DirectoryMessage::Follow { user, slot, dialect } => far::follow(user, slot, dialect, cx),
             DirectoryMessage::Followed { user, slot, dialect, conversations } => {
@@ -377,7 +398,10 @@ impl Behaviour for Directory {
                 let _ = reply.send(users.take(LISTED_USERS_MAX).collect());
             }
             DirectoryMessage::Guest { name, reply } => {
-                let _ = reply.send(guest(name, cx));
+                far::guest(name, reply, cx);
+            }
+            DirectoryMessage::Held { name, held, reply } => {
+                let _ = reply.send(held.map_err(|error| store_error(&error)).and_then(|user| guest(name, Some(user), cx)));
             }
             DirectoryMessage::IsGuestName { name, reply } => {
                 let now = cx.now();
@@ -392,7 +416,12 @@ impl Behaviour for Directory {
                 let here = |user: &UserId| cx.keep.here.users.get(user).is_some_and(|user| !user.sockets.is_empty());
                 let _ = reply.send(users.into_iter().filter(here).collect());
             }
-            DirectoryMessage::Anew => far::register(true, cx),
+            DirectoryMessage::Anew => {
+                far::register(true, cx);
+                cx.after(far::FIND_ALL_AFTER, DirectoryMessage::FindAll);
+            }
+            DirectoryMessage::FindAll => far::find_all(cx),
+            DirectoryMessage::Find { users, purpose } => far::find(users, purpose, cx),
             DirectoryMessage::Register => {
                 cx.after(REGISTER_EVERY, DirectoryMessage::Register);
                 far::register(false, cx);
@@ -400,7 +429,8 @@ impl Behaviour for Directory {
             DirectoryMessage::SweepGuests => {
                 let now = cx.now();
                 cx.keep.here.guests.retain(|_, guest| guest.holds_name(now));
-                cx.after(GUEST_NAME_HELD, DirectoryMessage::SweepGuests);
+                far::hold_names(cx);
+                cx.after(SWEEP_EVERY, DirectoryMessage::SweepGuests);
             }
         }
     }
@@ -500,7 +530,8 @@ fn closed(slot: Slot, user: UserId, cx: &mut Cx<'_, Directory>) {
     }
 }
 
-fn guest(name: Name, cx: &mut Cx<'_, Directory>) -> Result<UserId, ClientError> {
+/// Gives the id of a guest's name: the one that is held here, or `held` on another node, or a new one.
+fn guest(name: Name, held: Option<UserId>, cx: &mut Cx<'_, Directory>) -> Result<UserId, ClientError> {
     let (now, now_ms) = (cx.now(), cx.unix_ms());
     let keep = &mut *cx.keep;
     if let Some(guest) = keep.here.guests.get(&name)
@@ -515,7 +546,10 @@ fn guest(name: Name, cx: &mut Cx<'_, Directory>) -> Result<UserId, ClientError> 
             return Err(ClientError::new(ErrorCode::LimitReached, "too many guests").limit(limit));
         }
     }
-    let user = keep.ids.user(now_ms).map_err(|_| ClientError::unavailable("the server"))?;
+    let user = match held {
+        Some(user) => user,
+        None => keep.ids.user(now_ms).map_err(|_| ClientError::unavailable("the server"))?,
+    };
     let free_at = Some(now + GUEST_NAME_HELD);
     keep.here.guests.insert(name, Guest { user, sockets: 0, free_at });
     Ok(user)

@@ -28,6 +28,7 @@ use crate::{
     },
     conversation::{
         board::RoomBoard,
+        messages::ConversationMessage,
         router::{Parked, Router},
     },
     directory::{Directory, DirectoryKeep, DirectoryMessage, Here},
@@ -255,9 +256,9 @@ impl Node {
         let authenticator = Arc::<std::sync::OnceLock<Arc<dyn Authenticator>>>::default();
 
         let cluster = Arc::new(Cluster::new(lease, bus.clone(), cluster));
-        let park = Arc::new(Park::new(|(_, message): Parked| {
-            message.refuse(ClientError::unavailable("the conversation's node"));
-        }));
+        let relays_there = relays.clone();
+        let refuse = move |(_, message): Parked| refuse_parked(message, &relays_there);
+        let park = Arc::new(Park::passing(refuse, |(_, message): &Parked| message.must_arrive()));
         keep_expiring(&park, runtime.placement());
         let keep = PresenceKeep {
             accounts: accounts.clone(),
@@ -422,6 +423,21 @@ impl Node {
 fn sockets(runtime: usize, node: NodeId, worker: usize) -> Rc<Sockets> {
     let worker = u16::try_from(worker).expect("fewer than 65,536 workers");
     SOCKETS.with_borrow_mut(|all| all.entry((runtime, worker)).or_insert_with(|| Sockets::new(node, worker)).clone())
+}
+
+/// Answers a message whose conversation had no owner for too long. A socket whose place could not be told to anybody comes back and
+/// resumes: it would miss events without knowing it.
+fn refuse_parked(message: ConversationMessage, relays: &[Mailbox<RelayMessage>]) {
+    match message {
+        ConversationMessage::Attach { from, .. } | ConversationMessage::Relisten { from, .. } => {
+            let (slot, code) = (from.slot, CloseCode::OVERLOADED);
+            if let Some(relay) = relays.get(usize::from(slot.worker)) {
+                let reason = "a conversation can't be reached, reconnect";
+                let _ = relay.tell_always(RelayMessage::Close { slot, code, reason });
+            }
+        }
+        message => message.refuse(ClientError::unavailable("the conversation's node")),
+    }
 }
 
 /// Makes the table of shards: a lone node has all from the start and for ever, one of several gets its share from the keeper.

@@ -47,6 +47,8 @@ impl Signals {
 pub async fn drain(config: &Config, node: &Arc<Node>, net: &NetHandle, signals: &mut Signals) {
     node.begin_drain();
     net.stop_accepting();
+    // Before the sockets: while they are here, what they say is passed on.
+    node.hand_over_shards().await;
     let window = config.drain_window;
     for index in 0..net.arbiters().len() {
         let node_there = node.clone();
@@ -73,6 +75,7 @@ pub async fn drain(config: &Config, node: &Arc<Node>, net: &NetHandle, signals: 
     if let Err(error) = node.accounts.flush_cursors().await {
         tracing::warn!(%error, "some read positions were not stored; clients report them again");
     }
+    node.leave().await;
 }
 
 fn sockets(node: &Node) -> u64 {

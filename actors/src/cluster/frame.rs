@@ -16,6 +16,7 @@ use chinwag_schema::{
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use super::gather::{Question, Told};
 use crate::{
     conversation::messages::{Answer, Batch, Caller, ConversationMessage, HistoryQuery, ListenOptions, Woken},
     relay::{RelayMessage, ReplyTo},
@@ -53,6 +54,9 @@ pub enum Frame {
     Joined { conversation: ConversationId, user: UserId },
 
     // ---- from any node to any
+    /// A question to a node, and its answer.
+    Ask { n: u64, question: Question },
+    Told { n: u64, told: Told },
     /// Shards were offered to the receiver.
     Look,
     /// An event for all sockets of these users.

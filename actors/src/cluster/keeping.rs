@@ -1,6 +1,8 @@
 //! What a node does when shards, nodes or the directory change.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     peer::PeerMessage,
@@ -9,6 +11,10 @@ use super::{
 use crate::{
     directory::DirectoryMessage, engine::Node, ports::directory::Directory, presence::PresenceMessage, runtime::Mailbox,
 };
+
+/// All shards of a node that drains: a few at a time, each with a second for its appends.
+const HAND_OVER_PATIENCE: Duration = Duration::from_secs(20);
+const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Starts the keeper of a node that has joined.
 pub fn start(node: &Arc<Node>, port: Arc<dyn Directory>) -> Mailbox<ShardsMessage> {
@@ -21,6 +27,28 @@ pub fn start(node: &Arc<Node>, port: Arc<dyn Directory>) -> Mailbox<ShardsMessag
     let (me, terms, table) = (node.cluster.me, Arc::new(node.accounts.clone()), node.shards.clone());
     let keep = ShardsKeep::new(me, port, terms, Arc::new(BootClock), table, heed);
     node.runtime.spawn::<Shards>(0, move || keep)
+}
+
+impl Node {
+    /// Hands this node's shards to the others, and takes none any more. Returns when they have them, or it takes too long. Sockets stay,
+    /// and go on through the others.
+    pub async fn hand_over_shards(&self) {
+        let Some(keeper) = self.keeper.get() else { return };
+        let (done, handed_over) = oneshot::channel();
+        let _ = keeper.tell_always(ShardsMessage::Drain { done });
+        if timeout(HAND_OVER_PATIENCE, handed_over).await.is_err() {
+            tracing::warn!("the other nodes didn't take all shards in time; they will when this node's lease has ended");
+        }
+    }
+
+    /// Ends this node's lease, so that the others needn't wait for its end. The last thing that a node does.
+    pub async fn leave(&self) {
+        let Some(keeper) = self.keeper.get() else { return };
+        let (done, left) = oneshot::channel();
+        let _ = keeper.tell_always(ShardsMessage::Leave { done });
+        // The lease then runs out.
+        let _ = timeout(LEAVE_PATIENCE, left).await;
+    }
 }
 
 /// Called on the keeper's thread: tells others, and waits for nothing. Past the bounds: each event happens a few times an hour.

@@ -9,6 +9,7 @@
 
 pub mod envelope;
 pub mod frame;
+pub mod gather;
 pub mod keeping;
 pub mod keyring;
 pub mod link;

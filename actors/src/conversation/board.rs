@@ -10,6 +10,7 @@ use chinwag_schema::{
     model::Name,
 };
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 /// Numbers of one active room, written by its owner.
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub struct RoomNumbers {
 }
 
 /// One line of the list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomLine {
     pub id: ConversationId,
     pub name: Name,
@@ -33,6 +34,11 @@ pub struct RoomLine {
     pub messages: u64,
     pub created_at_ms: i64,
     pub last_active_ms: i64,
+}
+
+/// Puts the rooms with most users first, then the most recently active.
+pub fn in_order(lines: &mut [RoomLine]) {
+    lines.sort_by(|a, b| (b.users, b.last_active_ms, a.id).cmp(&(a.users, a.last_active_ms, b.id)));
 }
 
 /// The board of a node.
@@ -67,7 +73,7 @@ impl RoomBoard {
     pub fn list(&self, limit: usize, now_ms: i64) -> Vec<RoomLine> {
         let mut lines: Vec<_> =
             self.rooms().values().filter(|room| self.active(room, now_ms)).map(|room| line(room)).collect();
-        lines.sort_by(|a, b| (b.users, b.last_active_ms, a.id).cmp(&(a.users, a.last_active_ms, b.id)));
+        in_order(&mut lines);
         lines.truncate(limit);
         lines
     }

@@ -114,6 +114,7 @@ impl<P: Policy> Conversation<P> {
             _ => None,
         });
         cx.keep.listeners.begin_anew();
+        ready.announced = added.map(|added| (cx.now(), added));
         for (user, slot, dialect) in sessions {
             ready.online(user, slot, dialect, added, cx);
         }
@@ -206,6 +207,7 @@ impl Ready {
             changing: Changing::default(),
             numbers,
             busy_at: cx.now(),
+            announced: None,
         }
     }
 }

@@ -58,6 +58,9 @@ pub struct Conversation<P> {
     policy: PhantomData<P>,
 }
 
+/// In this time sockets of other nodes are known after a conversation was made.
+const ANNOUNCED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// What outlives a panic.
 pub struct ConversationKeep {
     node: Arc<Node>,
@@ -146,6 +149,8 @@ struct Ready {
     numbers: Option<Arc<board::RoomNumbers>>,
     /// When something last happened, for falling asleep.
     busy_at: Instant,
+    /// The conversation was made just now: sockets of other nodes, which are known a moment later, hear that it is new.
+    announced: Option<(Instant, Added)>,
 }
 
 struct Member {
@@ -351,6 +356,7 @@ impl Ready {
         if !self.is_member(from) {
             return;
         }
+        self.announced = Some((cx.now(), Added { requested }));
         for (slot, user, dialect) in cx.keep.listeners.present().collect::<Vec<_>>() {
             self.wake(slot, user, dialect, Some(Added { requested }), cx.keep);
         }
@@ -365,6 +371,10 @@ impl Ready {
         cx: &mut C<'_, P>,
     ) {
         if self.members.contains_key(&user) {
+            let new = !cx.keep.listeners.is_present(slot);
+            let announced = self.announced.filter(|(at, _)| new && cx.now() - *at < ANNOUNCED_FOR);
+            let far = slot.node != cx.keep.node.id;
+            let added = added.or(announced.filter(|_| far).map(|(_, added)| added));
             cx.keep.listeners.put_present(slot, user, dialect);
             self.wake(slot, user, dialect, added, cx.keep);
         }

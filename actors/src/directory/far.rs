@@ -4,11 +4,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chinwag_schema::{
+    error::ClientError,
     ids::{ConversationId, NodeId, Slot, UserId},
+    model::Name,
     wire::{Dialect, encoded_event::EncodedEvent},
 };
 
-use super::{Directory, DirectoryMessage};
+use tokio::sync::oneshot;
+
+use super::{Directory, DirectoryMessage, GUEST_NAME_HELD};
 use crate::{
     cluster::{Cluster, peer::PeerMessage},
     ports::{StoreError, StoreResult},
@@ -16,6 +20,8 @@ use crate::{
     session::entrance,
 };
 
+/// After the directory was wiped: long enough for the other nodes to register their users again.
+pub(super) const FIND_ALL_AFTER: Duration = Duration::from_secs(6);
 /// When to try again to read of whom a socket's user is a member.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
@@ -36,14 +42,60 @@ pub(super) fn find(users: Vec<UserId>, purpose: Purpose, cx: &mut D<'_>) {
     if !cx.keep.cluster.has_peers() || users.is_empty() {
         return;
     }
-    let port = cx.keep.port.clone();
+    let (port, asked) = (cx.keep.port.clone(), users.clone());
     cx.pipe(
         async move {
             let nodes = port.locate_users(&users).await?;
             Ok(by_node(users, nodes))
         },
-        move |found| DirectoryMessage::Found { found, purpose },
+        move |found| DirectoryMessage::Found { asked, found, purpose },
     );
+}
+
+/// Looks for the members of all conversations that are awake here: the directory had forgotten who is where.
+pub(super) fn find_all(cx: &mut D<'_>) {
+    let mut by_conversation: BTreeMap<ConversationId, Vec<UserId>> = BTreeMap::new();
+    for (&user, here) in &cx.keep.here.users {
+        for &conversation in &here.interested {
+            by_conversation.entry(conversation).or_default().push(user);
+        }
+    }
+    for (conversation, users) in by_conversation {
+        find(users, Purpose::Interest(conversation), cx);
+    }
+}
+
+/// Gives the id of a guest's name, the same on all nodes.
+pub(super) fn guest(name: Name, reply: oneshot::Sender<Result<UserId, ClientError>>, cx: &mut D<'_>) {
+    let now = cx.now();
+    let known = cx.keep.here.guests.get(&name).is_some_and(|guest| guest.holds_name(now));
+    if known || !cx.keep.cluster.is_clustered() {
+        // Nobody waits any more: the socket has gone.
+        let _ = reply.send(super::guest(name, None, cx));
+        return;
+    }
+    let Ok(fresh) = cx.keep.ids.user(cx.unix_ms()) else {
+        let _ = reply.send(Err(ClientError::unavailable("the server")));
+        return;
+    };
+    let (port, wanted) = (cx.keep.port.clone(), name.clone());
+    cx.pipe(async move { port.hold_guest_name(&wanted, fresh, GUEST_NAME_HELD).await }, move |held| {
+        DirectoryMessage::Held { name, held, reply }
+    });
+}
+
+/// Holds the names of our guests for another while.
+pub(super) fn hold_names(cx: &mut D<'_>) {
+    if !cx.keep.cluster.is_clustered() || cx.keep.here.guests.is_empty() {
+        return;
+    }
+    let (port, guests) = (cx.keep.port.clone(), &cx.keep.here.guests);
+    let names: Vec<_> = guests.iter().map(|(name, guest)| (name.clone(), guest.user)).collect();
+    actix_rt::spawn(async move {
+        if let Err(error) = port.hold_guest_names(&names, GUEST_NAME_HELD).await {
+            tracing::warn!(%error, "the names of guests could not be held; another node may give them away");
+        }
+    });
 }
 
 fn by_node(users: Vec<UserId>, nodes: Vec<Vec<NodeId>>) -> BTreeMap<NodeId, Vec<UserId>> {
@@ -56,12 +108,24 @@ fn by_node(users: Vec<UserId>, nodes: Vec<Vec<NodeId>>) -> BTreeMap<NodeId, Vec<
     found
 }
 
-pub(super) fn found(found: StoreResult<BTreeMap<NodeId, Vec<UserId>>>, purpose: &Purpose, cx: &D<'_>) {
+pub(super) fn found(
+    asked: Vec<UserId>,
+    found: StoreResult<BTreeMap<NodeId, Vec<UserId>>>,
+    purpose: Purpose,
+    cx: &D<'_>,
+) {
     let found = match found {
         Ok(found) => found,
-        // A hint: their sockets are told when they open, and what is missed is read from the log.
-        Err(error) => return tracing::warn!(%error, "members on other nodes could not be looked for"),
+        Err(error) => {
+            tracing::warn!(%error, "users on other nodes could not be looked for");
+            // Notices are shed; members must hear of their conversations, so that is tried until it works.
+            return match purpose {
+                Purpose::Notify(_) => {}
+                _ => cx.after(AGAIN_AFTER, DirectoryMessage::Find { users: asked, purpose }),
+            };
+        }
     };
+    let purpose = &purpose;
     for (node, users) in found {
         let Some(peer) = cx.keep.cluster.peer(node) else { continue };
         // Past the bounds but for notices, which are shed: one per activation or membership.

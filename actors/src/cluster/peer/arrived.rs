@@ -6,16 +6,20 @@ use chinwag_schema::{
 };
 use rustc_hash::FxHashMap;
 
-use super::{P, close, go_on, send};
+use super::{P, PeerMessage, close, go_on, send};
 use crate::{
     cluster::{
         frame::{Command, Frame, batch, close_reason},
+        gather::{self, Question, Told},
         shards::ShardsMessage,
     },
     conversation::messages::ConversationMessage,
     directory::DirectoryMessage,
     relay::{RelayMessage, ReplyTo},
 };
+
+/// Rooms in one answer, whatever was asked.
+const ROOMS_LISTED_MAX: usize = 1000;
 
 /// Does what a frame says.
 pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
@@ -98,6 +102,8 @@ pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
             let asked = DirectoryMessage::FarInterest { peer, conversation, users: vec![user], added: true };
             let _ = cx.keep.node.directory.tell_always(asked);
         }
+        Frame::Ask { n, question } => asked(n, question, cx),
+        Frame::Told { n, told } => cx.keep.home.told(n, told),
         Frame::Look => {
             if let Some(keeper) = cx.keep.node.keeper.get() {
                 // A hint: it looks within a second anyway.
@@ -108,6 +114,19 @@ pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
             // Full: presence and notices are shed first.
             let _ = cx.keep.node.directory.tell(DirectoryMessage::NotifyHere { users, event: event.0 });
         }
+    }
+}
+
+fn asked(n: u64, question: Question, cx: &mut P<'_>) {
+    let node = cx.keep.node.clone();
+    match question {
+        Question::Rooms(limit) => {
+            let rooms = node.board.list(limit.min(ROOMS_LISTED_MAX), cx.unix_ms());
+            let _ = cx.mailbox().tell(PeerMessage::Tell { n, told: Told::Rooms(rooms) });
+        }
+        Question::Users => cx.pipe(async move { gather::here(&node).await.unwrap_or_default() }, move |users| {
+            PeerMessage::Tell { n, told: Told::Users(users) }
+        }),
     }
 }
 

@@ -8,9 +8,13 @@ use chinwag_schema::{
     ids::{ConversationId, Seq, Slot},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::oneshot;
 
 use crate::{
-    cluster::frame::{Command, Frame, Sent},
+    cluster::{
+        frame::{Command, Frame, Sent},
+        gather::Told,
+    },
     conversation::messages::{Answer, Caller, ConversationMessage},
     relay::ReplyTo,
 };
@@ -23,6 +27,7 @@ pub const WAITING_MAX: usize = 65_536;
 pub struct Home {
     last_n: u64,
     waiting: FxHashMap<u64, Waiting>,
+    asks: FxHashMap<u64, oneshot::Sender<Told>>,
     conversations: FxHashMap<ConversationId, Far>,
     /// In which of them a socket is. Also those whose node was told of the socket, with none.
     sockets: FxHashMap<Slot, FxHashSet<ConversationId>>,
@@ -84,6 +89,22 @@ impl Home {
         let listens = matches!(command, Command::Listen { .. }).then(|| (conversation, command.from().slot));
         self.waiting.insert(self.last_n, Waiting { reply, listens });
         Some(Frame::Command { n: self.last_n, conversation, command })
+    }
+
+    /// Notes a question to the node itself; returns its number. Those whose answer nobody waits for any more are forgotten.
+    pub fn ask(&mut self, reply: oneshot::Sender<Told>) -> u64 {
+        self.asks.retain(|_, reply| !reply.is_closed());
+        self.last_n += 1;
+        self.asks.insert(self.last_n, reply);
+        self.last_n
+    }
+
+    /// The node answered one.
+    pub fn told(&mut self, n: u64, told: Told) {
+        if let Some(reply) = self.asks.remove(&n) {
+            // It took too long.
+            let _ = reply.send(told);
+        }
     }
 
     fn note(&mut self, conversation: ConversationId, command: &Command) {
@@ -204,6 +225,7 @@ impl Home {
     /// The link broke: whatever waits is answered 'retry', and who listened there must be told to the next owner.
     pub fn down(&mut self) -> Aftermath {
         self.sockets.clear();
+        self.asks.clear();
         let mut aftermath = Aftermath::default();
         for (conversation, far) in std::mem::take(&mut self.conversations) {
             far.leave(conversation, &mut aftermath);

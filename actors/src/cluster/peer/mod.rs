@@ -17,10 +17,12 @@ use chinwag_schema::{
     wire::{Dialect, encoded_event::EncodedEvent},
 };
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::{
     envelope::Envelope,
     frame::{Frame, Shared},
+    gather::{Question, Told},
     link::{Class, Link, LinkState, Ticket},
 };
 use crate::{
@@ -76,6 +78,16 @@ pub enum PeerMessage {
     Moved {
         conversation: ConversationId,
     },
+    /// Asks the other node; dropped without an answer when the link breaks.
+    Ask {
+        question: Question,
+        reply: oneshot::Sender<Told>,
+    },
+    /// Our answer to a question from there.
+    Tell {
+        n: u64,
+        told: Told,
+    },
     /// Shards were offered to the other node: it should look.
     Look,
     /// A socket of ours closed.
@@ -107,6 +119,8 @@ message_kinds!(PeerMessage {
     Joined,
     Sockets,
     Moved,
+    Ask,
+    Tell,
     Look,
     Closed,
     Notify,
@@ -196,6 +210,11 @@ impl Behaviour for Peer {
                 send(Frame::Sockets { conversation, sockets, added }, cx);
             }
             PeerMessage::Moved { conversation } => send(Frame::Elsewhere { n: 0, conversation }, cx),
+            PeerMessage::Ask { question, reply } => {
+                let n = cx.keep.home.ask(reply);
+                link_work::send(&Frame::Ask { n, question }, Class::Ephemeral, cx);
+            }
+            PeerMessage::Tell { n, told } => link_work::send(&Frame::Told { n, told }, Class::Ephemeral, cx),
             PeerMessage::Look => link_work::send(&Frame::Look, Class::Ephemeral, cx),
             PeerMessage::Closed { user, slot } => {
                 if cx.keep.home.closed(slot) {

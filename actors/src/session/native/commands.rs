@@ -72,7 +72,7 @@ impl NativeSession {
             Command::Rooms { limit } => {
                 // Sorts all active rooms.
                 if self.admitted(&id, io) {
-                    self.rooms(&id, limit, io);
+                    self.rooms(id, limit, io);
                 }
             }
             Command::Members { conversation, after, limit } => {

@@ -16,7 +16,11 @@ use super::{
     not_found, refuse,
 };
 use crate::{
-    conversation::messages::{ConversationMessage, ListenOptions},
+    cluster::gather,
+    conversation::{
+        board::RoomLine,
+        messages::{ConversationMessage, ListenOptions},
+    },
     engine::Node,
     ports::{StoreError, StoreResult},
     session::dialect::store_error,
@@ -216,8 +220,16 @@ impl NativeSession {
         io.tell(conversation, ConversationMessage::Unlisten { from: io.caller(), reply });
     }
 
-    pub(super) fn rooms(&self, id: &str, limit: usize, io: &Io<'_, '_>) {
-        let lines = io.node.board.list(limit, io.now_ms());
+    pub(super) fn rooms(&mut self, id: Box<str>, limit: usize, io: &mut Io<'_, '_>) {
+        if !io.node.cluster.has_peers() {
+            return Self::room_list(&id, io.node.board.list(limit, io.now_ms()), io);
+        }
+        self.read_begins(&id, io);
+        let rooms = gather::rooms(io.node.clone(), limit);
+        self.aside(id, rooms, |lines, id, _, io| Self::room_list(&id, lines, io), io);
+    }
+
+    fn room_list(id: &str, lines: Vec<RoomLine>, io: &Io<'_, '_>) {
         let rooms = lines.into_iter().map(|line| RoomInfo {
             id: line.id,
             name: line.name,

@@ -9,12 +9,12 @@ use chinwag_schema::{
         time::Iso,
     },
 };
-use tokio::sync::oneshot;
 
-use super::{Io, RoomsSession, RoomsTag, StatsSoFar, Tag, entrance, fail, rate_limited, send, wait};
+use super::{Io, RoomsSession, RoomsTag, StatsSoFar, Tag, fail, rate_limited, send, wait};
 use crate::{
+    cluster::gather,
     conversation::{board::RoomLine, messages::ConversationMessage},
-    directory::{self, DirectoryMessage, LISTED_USERS_MAX},
+    directory::{self, LISTED_USERS_MAX},
 };
 
 impl RoomsSession {
@@ -24,9 +24,10 @@ impl RoomsSession {
         }
         match command {
             RoomsCommand::Rooms { limit } => {
-                let rooms: Vec<_> = io.node.board.list(limit, io.now_ms()).into_iter().map(listed_room).collect();
-                let count = rooms.len();
-                send(&ServerFrame::RoomList { rooms, count }, io);
+                if !io.node.cluster.has_peers() {
+                    return room_list(io.node.board.list(limit, io.now_ms()), io);
+                }
+                wait(io, gather::rooms(io.node.clone(), limit), |lines, _: &mut RoomsSession, io| room_list(lines, io));
             }
             RoomsCommand::Users => self.users(io),
             RoomsCommand::Help => send(&ServerFrame::help(), io),
@@ -42,9 +43,7 @@ impl RoomsSession {
             let limit = LISTED_USERS_MAX;
             return io.tell(room.id, ConversationMessage::Listeners { from: io.caller(), limit, reply });
         }
-        let (reply, answer) = oneshot::channel();
-        let told = io.node.directory.tell(DirectoryMessage::ListUsers { reply }).is_ok();
-        wait(io, entrance::asked(told, answer), |users, _, io| match users {
+        wait(io, gather::users(io.node.clone()), |users, _: &mut RoomsSession, io| match users {
             None => fail(error_of(&ClientError::internal()), io),
             Some(users) => {
                 let users = listed_users(users);
@@ -86,6 +85,12 @@ impl RoomsSession {
             connection_id: io.slot.to_string(),
         }
     }
+}
+
+fn room_list(lines: Vec<RoomLine>, io: &Io<'_, '_>) {
+    let rooms: Vec<_> = lines.into_iter().map(listed_room).collect();
+    let count = rooms.len();
+    send(&ServerFrame::RoomList { rooms, count }, io);
 }
 
 fn listed_room(line: RoomLine) -> ListedRoom {
