@@ -109,7 +109,8 @@ pub trait MessageStore: Send + Sync + 'static {
 
     /// Appends groups, durably: when this returns `Ok`, a power loss can't take them back. Each group stands or falls alone;
     /// `Fenced` in one doesn't touch the others, nor does `Corrupt`, for event ids that don't grow. A larger term than the stored
-    /// one is taken over. The outer error means that nothing is known: read back.
+    /// one is taken over. The outer error means that nothing is known: read back; `Unavailable` of one group says that of this one. A
+    /// group that isn't answered with its events may have left the first of them, in order.
     async fn append(&self, groups: Vec<Append>) -> StoreResult<Vec<StoreResult<Vec<Appended>>>>;
 
     /// Returns a page of at most `limit` events.
@@ -135,7 +136,7 @@ pub trait MessageStore: Send + Sync + 'static {
     async fn totals_at(&self, conversation: ConversationId, user: UserId, upto: Seq) -> StoreResult<(u64, u64)>;
 
     /// Removes events older than `cutoff_ms`, at most `limit` of them, always a prefix of a conversation; head and totals stay.
-    /// Returns how many; 0 means done.
+    /// Returns how many; 0 means done, or that another node is at it.
     async fn remove_older_than(&self, cutoff_ms: i64, limit: usize) -> StoreResult<usize>;
 
     /// Answers when the store can serve.
