@@ -18,6 +18,27 @@ pub(super) struct DataDir {
     _lock: File,
 }
 
+/// The lock of a data directory that has no store in it: what a node of a cluster keeps there.
+pub struct DataLock(DataDir);
+
+impl DataLock {
+    /// Makes the directory (mode 0700) if need be and locks it, until this value ends.
+    ///
+    /// # Errors
+    /// When it is in use or can't be made.
+    pub fn take(path: &Path) -> Result<Self, OpenError> {
+        DataDir::open(path).map(Self)
+    }
+
+    /// Returns the directory, as an absolute path.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+/// The database's name in its directory.
+pub(super) const DATABASE_FILE: &str = "chinwag.db";
+
 /// Names one start of the program on a store.
 pub(super) type BootId = [u8; 16];
 
@@ -55,10 +76,15 @@ impl DataDir {
         Ok(Self { path, _lock: lock })
     }
 
+    /// Returns the directory, as an absolute path.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Returns the path of the database, made empty and private (0600) if it isn't there; SQLite gives its other files the same
     /// mode.
     pub(super) fn database_path(&self) -> Result<PathBuf, OpenError> {
-        let path = self.path.join("chinwag.db");
+        let path = self.path.join(DATABASE_FILE);
         private().truncate(false).open(&path).map_err(|source| io_error("open", &path, source))?;
         Ok(path)
     }
@@ -87,6 +113,17 @@ impl DataDir {
             .and_then(|()| fs::rename(&fresh, &path))
             .and_then(|()| File::open(&self.path)?.sync_all())
             .map_err(|source| io_error("write", &path, source))
+    }
+
+    /// Forgets the boot ids, durably: whatever store is here gets a new epoch at the next start.
+    pub(super) fn remove_boot_ids(&self) -> Result<(), OpenError> {
+        let path = self.boot_path();
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path, source)),
+            _ => File::open(&self.path)
+                .and_then(|dir| dir.sync_all())
+                .map_err(|source| io_error("write", &self.path, source)),
+        }
     }
 
     fn boot_path(&self) -> PathBuf {

@@ -7,24 +7,32 @@
 //! database   one writer, some readers, a checkpointer
 //! accounts/  AccountStore        messages/  MessageStore
 //! directory  Directory           bus        Bus
+//! backup     a copy of the store, and back (restore); migrations: what a start would change, for operators
 //! ```
 //! They know nothing of actors: whoever calls decides about deadlines, grouping and retries.
 
 mod accounts;
+mod backup;
 mod bus;
 mod data_dir;
 mod database;
 mod directory;
 mod messages;
+mod migrations;
+mod restore;
 mod schema_guard;
 mod sql;
 mod worker;
 
 pub use accounts::EmbeddedAccounts;
+pub use backup::{BackupError, IfThere, StoreCounts, backup};
 pub use bus::EmbeddedBus;
+pub use data_dir::DataLock;
 pub use database::{Database, DatabaseOptions};
 pub use directory::EmbeddedDirectory;
 pub use messages::EmbeddedMessages;
+pub use migrations::{migrate, pending_migrations};
+pub use restore::restore;
 pub use schema_guard::SCHEMA_VERSION;
 
 /// Why a data directory can't be opened. Each says what to do about it; the program prints it and exits.

@@ -6,7 +6,11 @@ use std::path::Path;
 
 use chinwag_schema::{ids::Epoch, tables::sqlite::store_info};
 use diesel::{
-    ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SqliteConnection, sql_query, sql_types::BigInt,
+    ExpressionMethods, OptionalExtension, QueryDsl, RunQueryDsl, SqliteConnection,
+    migration::{Migration, MigrationSource},
+    sql_query,
+    sql_types::BigInt,
+    sqlite::Sqlite,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -27,22 +31,54 @@ struct Count {
     count: i64,
 }
 
-/// Refuses a store that needs a newer program, then applies the migrations that are missing.
-pub(super) fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
+/// Refuses a store that needs a newer program, then applies the migrations that are missing; returns their names.
+pub(super) fn migrate(conn: &mut SqliteConnection, path: &Path) -> Result<Vec<String>, OpenError> {
+    guard(conn, path)?;
+    let store = |reason: String| OpenError::Store { path: path.display().to_string(), reason };
+    let pending = pending(conn).map_err(|error| store(error.to_string()))?;
+    conn.run_pending_migrations(MIGRATIONS).map_err(|error| store(format!("a migration failed: {error}")))?;
+    Ok(pending)
+}
+
+/// Refuses a store that needs a newer program.
+pub(super) fn guard(conn: &mut SqliteConnection, path: &Path) -> Result<(), OpenError> {
     let store = |reason: String| OpenError::Store { path: path.display().to_string(), reason };
     let needed = oldest_reader(conn).map_err(|error| store(error.to_string()))?;
     if needed > SCHEMA_VERSION {
         return Err(OpenError::NewerSchema { path: path.display().to_string(), needed, known: SCHEMA_VERSION });
     }
-    conn.run_pending_migrations(MIGRATIONS).map_err(|error| store(format!("a migration failed: {error}")))?;
     Ok(())
+}
+
+/// Returns the names of the migrations that are missing, oldest first.
+pub(super) fn pending(conn: &mut SqliteConnection) -> diesel::migration::Result<Vec<String>> {
+    if !is_store(conn)? {
+        return all();
+    }
+    Ok(names(&conn.pending_migrations(MIGRATIONS)?))
+}
+
+/// Returns the names of all migrations, oldest first.
+pub(super) fn all() -> diesel::migration::Result<Vec<String>> {
+    let mut all: Vec<Box<dyn Migration<Sqlite>>> = MIGRATIONS.migrations()?;
+    all.sort_unstable_by(|a, b| a.name().version().cmp(&b.name().version()));
+    Ok(names(&all))
+}
+
+fn names(migrations: &[Box<dyn Migration<Sqlite>>]) -> Vec<String> {
+    migrations.iter().map(|one| one.name().to_string()).collect()
+}
+
+/// Says whether there is a store at all, or an empty file.
+pub(super) fn is_store(conn: &mut SqliteConnection) -> diesel::QueryResult<bool> {
+    let there =
+        sql_query("SELECT count(*) AS count FROM sqlite_master WHERE name = 'store_info'").get_result::<Count>(conn)?;
+    Ok(there.count > 0)
 }
 
 /// Returns the schema version that the store asks for; 0 for an empty one.
 fn oldest_reader(conn: &mut SqliteConnection) -> diesel::QueryResult<i64> {
-    let there =
-        sql_query("SELECT count(*) AS count FROM sqlite_master WHERE name = 'store_info'").get_result::<Count>(conn)?;
-    if there.count == 0 {
+    if !is_store(conn)? {
         return Ok(0);
     }
     let needed = store_info::table.select(store_info::oldest_reader).get_result(conn).optional()?;
@@ -83,8 +119,6 @@ pub(super) fn settle_epoch(conn: &mut SqliteConnection, dir: &DataDir, path: &Pa
 
 #[cfg(test)]
 mod tests {
-    use diesel::{migration::MigrationSource, sqlite::Sqlite};
-
     use super::*;
 
     #[test]
