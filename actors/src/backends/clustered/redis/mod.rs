@@ -50,6 +50,7 @@
 
 mod batch;
 mod bus;
+mod check;
 mod directory;
 mod keys;
 mod link;
@@ -60,5 +61,6 @@ mod sending;
 mod users;
 
 pub use bus::RedisBus;
+pub use check::{RedisReport, check};
 pub use directory::RedisDirectory;
 pub use options::{RedisError, RedisOptions};
