@@ -38,7 +38,9 @@ use inbound::{Inbound, Taken};
 use outbound::Outbound;
 pub use report::{Class, Event, Heed, LinkCounts, LinkState, Refused, Ticket, Why};
 
-/// One side of a link. Keeps at most [`KEPT_MAX_BYTES`] to send and as much again in order behind a hole (half of it).
+/// One side of a link. Keeps at most [`KEPT_MAX_BYTES`] that the other side may not have, and [`AHEAD_MAX_BYTES`] that came behind a hole.
+///
+/// [`AHEAD_MAX_BYTES`]: chinwag_schema::limits::link::AHEAD_MAX_BYTES
 #[derive(Debug)]
 pub struct Link {
     me: NodeLease,
