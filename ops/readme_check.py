@@ -62,7 +62,7 @@ def check_settings() -> None:
 
 def check_flags() -> None:
     """Every flag of ours that a document names must exist."""
-    known = set(re.findall(r"^        (\w+): (?:One|Many|Switch)", read("server/src/config/settings.rs"), re.MULTILINE))
+    known = set(re.findall(r"^        (\w+): (?:One|Many|Switch|Url)", read("server/src/config/settings.rs"), re.MULTILINE))
     known = {"--" + name.replace("_", "-") for name in known}
     known |= {"--" + name.replace("_", "-") for name in re.findall(r"#\[arg\(long.*\)\]\s+(?:pub )?(\w+):", read("server/src/config/cli.rs"))}
     for source in sorted((ROOT / "loadtest/src").rglob("*.rs")):

@@ -103,7 +103,11 @@ impl Keys {
     }
 }
 
-fn check(bytes: &[u8]) -> Result<(), &'static str> {
+/// Refuses a key that is short or looks made up; says why.
+///
+/// # Errors
+/// As said: the reason, which follows 'the key'.
+pub fn check(bytes: &[u8]) -> Result<(), &'static str> {
     let distinct = bytes.iter().collect::<std::collections::HashSet<_>>().len();
     let step = |pair: &[u8]| pair[1].wrapping_sub(pair[0]);
     if bytes.len() < KEY_MIN_BYTES {

@@ -10,7 +10,7 @@ const AFTER_HELP: &str = "\
 Settings come from flags, CHINWAG_… variables, ./.env, chinwag.toml and defaults, the first that has one; `chinwag config` shows which.
 
 Exit codes: 0 done or stopped as asked, 1 failed while running, 2 wrong usage or settings, 3 the data directory is in use or unusable, \
-4 an address can't be bound, 5 a user or name doesn't exist or is taken.";
+4 an address can't be bound, 5 refused: a user doesn't exist, or a name, file or store is there already, 6 a service of the cluster can't be used.";
 
 /// A self-hosted chat engine.
 #[derive(Debug, Parser)]
@@ -29,7 +29,7 @@ pub enum Command {
     Serve,
     /// Print the effective settings with their sources
     Config,
-    /// Manage accounts (while the server is stopped: it holds the data directory)
+    /// Manage accounts (while the server is stopped: it holds the data directory; in a cluster, at any time)
     #[command(subcommand)]
     User(UserCommand),
     /// Fill the data directory with sample users, groups, chats and messages
@@ -39,6 +39,40 @@ pub enum Command {
         /// Address of its http listener [default: the one in DATA/ports.json]
         #[arg(long, value_name = "ADDR")]
         address: Option<std::net::SocketAddr>,
+    },
+    /// Copy the embedded store into one file; the server may run
+    Backup {
+        file: PathBuf,
+        /// Replace the file if it is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Put a backup into the data directory of a stopped server; its clients begin anew
+    Restore {
+        file: PathBuf,
+        /// Put it in the place of a store that is there, which is kept beside
+        #[arg(long)]
+        force: bool,
+    },
+    /// Bring the schema of the stores up to date, as a start would
+    Migrate {
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
+        /// In a cluster: let the accounts belong to the log of messages that the settings name, after one of them was put back
+        #[arg(long, conflicts_with = "dry_run")]
+        adopt_log: bool,
+    },
+    /// Look at everything that a start needs, and say what to do about what isn't right: exit code 0 if nothing must be mended
+    Doctor {
+        /// Print JSON instead of lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the key by which the nodes of a cluster know each other
+    ClusterKey {
+        /// Write it to this new file (mode 0600) instead of printing it
+        file: Option<PathBuf>,
     },
     /// Print the version
     Version,
@@ -102,7 +136,7 @@ impl Cli {
                 match setting.kind {
                     Kind::Switch => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
                     Kind::Secret => arg.hide(true),
-                    Kind::One | Kind::Many => arg,
+                    Kind::One | Kind::Many | Kind::Url => arg,
                 }
             });
         }

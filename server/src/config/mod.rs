@@ -4,11 +4,13 @@
 //! start and names the flag, variable or line; all problems are told at once.
 
 pub mod cli;
+pub mod cluster;
 pub mod settings;
 mod show;
 pub mod sources;
 mod typed;
 pub mod units;
+pub mod urls;
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +25,7 @@ use chinwag_actors::protection::{ProtectionSettings, Rate};
 use ipnet::IpNet;
 
 pub use cli::{Cli, Command, PasswordSource, UserCommand};
+pub use cluster::Cluster;
 pub use show::show;
 pub use sources::{Raw, RawSettings, Source};
 pub use units::Hidden;
@@ -41,6 +44,8 @@ pub struct ConfigError(pub Vec<Problem>);
 pub struct Config {
     /// Everything that is stored lies here.
     pub data: PathBuf,
+    /// A node of a cluster; `None`: the store is embedded.
+    pub cluster: Option<Cluster>,
     pub listeners: Listeners,
     pub tls: Option<TlsFiles>,
     /// Networks whose forwarding headers and PROXY headers are believed.
@@ -154,6 +159,17 @@ pub fn load(
     let raw = sources::gather(flags, environment, directory).map_err(ConfigError)?;
     let config = typed::check(&raw).map_err(ConfigError)?;
     Ok(Loaded { config, raw })
+}
+
+/// Names the flags whose URL has a password in it: the list of processes shows it to everybody on the machine.
+pub fn exposed_flags(raw: &RawSettings) -> Vec<String> {
+    let exposed = |setting: &&settings::Setting| {
+        setting.kind == settings::Kind::Url
+            && raw.get(setting.name).is_some_and(|found| {
+                found.source == Source::Flag && found.values.iter().any(|url| urls::has_password(url))
+            })
+    };
+    settings::SETTINGS.iter().filter(exposed).map(settings::Setting::flag).collect()
 }
 
 /// Reads all settings of this process: its environment and working directory.

@@ -12,6 +12,8 @@ pub enum Kind {
     Switch,
     /// One, never shown, and not accepted as a flag (the process list would show it).
     Secret,
+    /// One address of a service, shown without the password that it may have in it.
+    Url,
 }
 
 /// A row of the table.
@@ -80,7 +82,7 @@ settings! {
         ops: Many "ADDR" = "127.0.0.1:9600";
         /// Settings file; without it ./chinwag.toml is read if it exists
         config: One "FILE" = "";
-        /// File of the signing keys, mode 0600; default: `secret` in the data directory, made at the first start
+        /// File of the signing keys, mode 0600; default: `secret` in the data directory, made at the first start (in a cluster: from its key)
         secret_file: One "FILE" = "";
         /// Signing key instead of the file: at least 32 bytes as hexadecimal digits. Not accepted as a flag
         secret: Secret "HEX" = "";
@@ -98,6 +100,42 @@ settings! {
         guests: One "WHEN" = "auto";
         /// File with the bearer token of the operations listener (16 characters at least, mode 0600)
         ops_token_file: One "FILE" = "";
+    }
+    "Cluster: all of --node, --postgres, --scylla, --redis, --cluster-key-file, or none (embedded store)" {
+        /// Name of this node: no other node's, and the same at each start (letters, digits, `-`, `_`, `.`; up to 63)
+        node: One "NAME" = "";
+        /// Accounts: `postgres://USER:PASSWORD@HOST:PORT/DATABASE`; the password may come from the file or variable below
+        postgres: Url "URL" = "";
+        /// File of the password for Postgres, mode 0600
+        postgres_password_file: One "FILE" = "";
+        /// Password for Postgres. Not accepted as a flag
+        postgres_password: Secret "TEXT" = "";
+        /// Connections to Postgres that this node may have; 1 to 1000. The server's max_connections must suffice for all nodes
+        postgres_connections: One "N" = "16";
+        /// Messages: nodes of ScyllaDB or Cassandra to ask first; they name the others; repeatable
+        scylla: Many "HOST:PORT" = "";
+        /// Keyspace of the messages, made if missing
+        scylla_keyspace: One "NAME" = "chinwag";
+        /// Copies of each message, used when the keyspace is made: a number, or one for each data centre, such as `dc1:3,dc2:3`
+        scylla_replication: One "N" = "3";
+        /// Data centre in which a majority of the copies answers; the same on all nodes. Without: a majority of all copies
+        scylla_datacenter: One "NAME" = "";
+        /// User for ScyllaDB or Cassandra, if it asks for one
+        scylla_user: One "NAME" = "";
+        /// File of that user's password, mode 0600
+        scylla_password_file: One "FILE" = "";
+        /// That user's password. Not accepted as a flag
+        scylla_password: Secret "TEXT" = "";
+        /// Directory and bus between the nodes: `redis://USER:PASSWORD@HOST:PORT/DB`, `rediss://` with TLS, `redis-sentinel://`
+        redis: Url "URL" = "";
+        /// File of the password for Redis, mode 0600
+        redis_password_file: One "FILE" = "";
+        /// Password for Redis. Not accepted as a flag
+        redis_password: Secret "TEXT" = "";
+        /// What the names of all keys in Redis begin with: clusters that share a Redis need different ones
+        redis_prefix: One "TEXT" = "chinwag";
+        /// File of the key by which the nodes know each other, the same on all, mode 0600; `chinwag cluster-key FILE` makes it
+        cluster_key_file: One "FILE" = "";
     }
     "Tokens and passwords" {
         /// Life of an access token (s, min, h, d); 1 min to 30 d

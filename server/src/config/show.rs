@@ -3,6 +3,7 @@
 use super::{
     RawSettings,
     settings::{Kind, SETTINGS, Setting},
+    urls,
 };
 
 /// Writes all settings, one a line, secrets masked, each with its source as a comment.
@@ -25,7 +26,8 @@ fn value(setting: &Setting, values: &[String]) -> Option<String> {
             Some(format!("[{}]", values.iter().map(|value| quoted(value)).collect::<Vec<_>>().join(", ")))
         }
         (_, []) => None,
-        (Kind::Secret, _) => Some(quoted("********")),
+        (Kind::Secret, _) => Some(quoted(urls::MASK)),
+        (Kind::Url, [url, ..]) => Some(quoted(&urls::masked(url))),
         (Kind::Switch, [value, ..]) => Some(value.clone()),
         (Kind::One, [value, ..]) if value.parse::<u64>().is_ok() => Some(value.clone()),
         (Kind::One, [value, ..]) => Some(quoted(value)),

@@ -12,6 +12,7 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Problem,
     settings::{self, Flags, Kind, SETTINGS, Setting, VARIABLE_PREFIX},
+    urls,
 };
 
 /// Where a value came from; the later in this list, the weaker.
@@ -77,7 +78,7 @@ pub fn gather(
                 setting.flag(),
                 setting.variable()
             ))),
-            Kind::One | Kind::Switch if values.len() > 1 => {
+            Kind::One | Kind::Switch | Kind::Url if values.len() > 1 => {
                 problems.push(Problem(format!("{}: given {} times", setting.flag(), values.len())));
             }
             _ => put(&mut raw, setting, values.to_vec(), Source::Flag),
@@ -161,15 +162,26 @@ fn read_dot_env(raw: &mut RawSettings, problems: &mut Vec<Problem>, path: &Path)
 
 /// Says what is wrong when a secret came from a file that others may read.
 fn exposed_secret(raw: &RawSettings, path: &Path) -> Option<Problem> {
-    let secret = SETTINGS.iter().filter(|setting| setting.kind == Kind::Secret).find(|setting| {
+    let secret = SETTINGS.iter().find(|setting| {
         raw.get(setting.name).is_some_and(|found| match &found.source {
-            Source::DotEnv { path: from, .. } | Source::File { path: from, .. } => from == path,
+            Source::DotEnv { path: from, .. } | Source::File { path: from, .. } => {
+                from == path && is_secret(setting, found)
+            }
             _ => false,
         })
     })?;
     let mode = std::fs::metadata(path).ok()?.mode() & 0o777;
     let place = raw.get(secret.name)?.place(secret);
     (mode & 0o077 != 0).then(|| Problem(format!("{place}: others may read this file (mode {mode:04o}); set mode 0600")))
+}
+
+/// Says whether a value is one that others must not read.
+fn is_secret(setting: &Setting, found: &Raw) -> bool {
+    match setting.kind {
+        Kind::Secret => true,
+        Kind::Url => found.values.iter().any(|url| urls::has_password(url)),
+        Kind::One | Kind::Many | Kind::Switch => false,
+    }
 }
 
 /// Returns the number of the line that sets a variable, 1-based (dotenvy doesn't tell).

@@ -255,3 +255,120 @@ fn debug_output_hides_secrets() {
     let place = Place::new().variable("CHINWAG_SECRET", "5ecre7");
     assert!(!format!("{:?}", place.config()).contains("5ecre7"));
 }
+
+/// A place with a cluster key and the flags of a node, without those named.
+fn node_without(names: &[&str]) -> Place {
+    let place = Place::new().file("key", &format!("{}\n", crate::hex::encode(&crate::hex::random_32())));
+    let key = place.directory.path().join("key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    let all = [
+        ("NODE", "a"),
+        ("POSTGRES", "postgres://chat:s3cret@db:5432/chat"),
+        ("SCYLLA", "one:9042,two"),
+        ("REDIS", "redis://:s3cret@cache:6379"),
+        ("CLUSTER_KEY_FILE", key.to_str().unwrap()),
+    ];
+    let all = all.into_iter().filter(|(name, _)| !names.contains(name));
+    all.fold(place, |place, (name, value)| place.variable(&format!("CHINWAG_{name}"), value))
+}
+
+#[test]
+fn a_node_of_a_cluster_has_three_services_a_name_and_a_key() {
+    let loaded = node_without(&[]).load().unwrap();
+    let cluster = loaded.config.cluster.as_ref().unwrap();
+    assert_eq!(cluster.node, "a");
+    assert_eq!(cluster.scylla.nodes, ["one:9042", "two:9042"]);
+    assert_eq!(cluster.postgres.reveal(), "postgres://chat:s3cret@db:5432/chat");
+    let SecretSource::Given(key) = &loaded.config.secret else { panic!("every node must have the same key") };
+    assert_eq!(*key, cluster.keys.for_tokens());
+    for text in [show(&loaded.raw), format!("{:?} {}", loaded.config, cluster.postgres)] {
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    assert!(show(&loaded.raw).contains("postgres = \"postgres://chat:********@db:5432/chat\""));
+    assert!(Place::new().config().cluster.is_none());
+}
+
+#[test]
+fn a_service_alone_says_what_is_missing() {
+    let all = ["NODE", "POSTGRES", "SCYLLA", "REDIS", "CLUSTER_KEY_FILE"];
+    for alone in all {
+        let others: Vec<&str> = all.into_iter().filter(|name| *name != alone).collect();
+        let refusal = node_without(&others).refusal();
+        assert!(refusal.starts_with(&format!("variable CHINWAG_{alone}: a node of a cluster needs")), "{refusal}");
+        for other in others {
+            let flag = format!("--{}", other.to_ascii_lowercase().replace('_', "-"));
+            assert!(refusal.contains(&flag), "{flag} is not in {refusal}");
+        }
+        let refusal = node_without(&[alone]).refusal();
+        assert!(refusal.contains("is missing") && refusal.lines().count() == 1, "{refusal}");
+    }
+    let refusal = node_without(&["CLUSTER_KEY_FILE"]).refusal();
+    assert!(refusal.contains("chinwag cluster-key FILE"), "{refusal}");
+}
+
+#[test]
+fn the_cluster_key_must_be_private_and_whole() {
+    let place = node_without(&[]);
+    let key = place.directory.path().join("key");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
+    let refusal = place.refusal();
+    assert!(refusal.contains("0600") && refusal.contains("chinwag cluster-key"), "{refusal}");
+    fs::write(&key, "abc\n").unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(place.refusal().contains("64 hexadecimal digits"), "{}", place.refusal());
+}
+
+#[test]
+fn passwords_of_services_come_from_files_and_variables_too() {
+    let place = node_without(&["POSTGRES", "REDIS"]).file("password", "from a file\n");
+    let password = place.directory.path().join("password");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+    let place = place
+        .variable("CHINWAG_POSTGRES", "postgres://chat@db/chat")
+        .variable("CHINWAG_POSTGRES_PASSWORD_FILE", password.to_str().unwrap())
+        .variable("CHINWAG_REDIS", "redis://cache")
+        .variable("CHINWAG_REDIS_PASSWORD", "n0b0dy")
+        .variable("CHINWAG_SCYLLA_USER", "chat")
+        .variable("CHINWAG_SCYLLA_PASSWORD", "n0b0dy");
+    let loaded = place.load().unwrap();
+    let cluster = loaded.config.cluster.as_ref().unwrap();
+    assert_eq!(cluster.postgres.reveal(), "postgres://chat:from%20a%20file@db/chat");
+    assert_eq!(cluster.redis.reveal(), "redis://:n0b0dy@cache");
+    assert!(!show(&loaded.raw).contains("n0b0dy"));
+    assert_eq!(cluster.scylla.login.as_ref().unwrap().0, "chat");
+    fs::set_permissions(&password, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(place.refusal().contains("set mode 0600"));
+}
+
+#[test]
+fn a_password_in_a_url_is_guarded_as_other_secrets_are() {
+    let flag = ["--postgres", "postgres://chat:s3cret@db/chat"];
+    let loaded = node_without(&["POSTGRES"]).flags(&flag).load().unwrap();
+    assert_eq!(exposed_flags(&loaded.raw), ["--postgres"], "redis has its password from a variable");
+    let wrong = node_without(&["POSTGRES"]).flags(&["--postgres", "mysql://chat:s3cret@db/chat"]).refusal();
+    assert!(wrong.contains("mysql://chat:********@db/chat") && !wrong.contains("s3cret"), "{wrong}");
+
+    let place = node_without(&["REDIS"]).file("chinwag.toml", "redis = \"redis://:s3cret@cache\"\n");
+    let file = place.directory.path().join("chinwag.toml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(place.refusal().contains("set mode 0600"));
+    fs::write(&file, "redis = \"redis://cache\"\n").unwrap();
+    assert!(place.load().is_ok(), "without a password anybody may read it");
+}
+
+#[test]
+fn passwords_without_their_service_and_twice_are_refused() {
+    for (variables, expected) in [
+        (&[("POSTGRES_PASSWORD", "x")][..], "postgres is missing"),
+        (&[("SCYLLA_PASSWORD", "x")], "scylla is missing"),
+        (&[("SCYLLA_KEYSPACE", "A-b")], "small letters"),
+        (&[("REDIS", "http://cache")], "begins with redis://"),
+    ] {
+        let place = variables
+            .iter()
+            .fold(Place::new(), |place, (name, value)| place.variable(&format!("CHINWAG_{name}"), value));
+        assert!(place.refusal().contains(expected), "{expected}: {}", place.refusal());
+    }
+    let twice = node_without(&[]).variable("CHINWAG_POSTGRES_PASSWORD", "x").refusal();
+    assert!(twice.contains("has a password in it already"), "{twice}");
+}

@@ -10,7 +10,8 @@ use chinwag_actors::protection::{ProtectionSettings, Rate, SpamSettings};
 use ipnet::IpNet;
 
 use super::{
-    AddressRates, Config, Hidden, Listeners, LogFormat, MakeIfMissing, Problem, RawSettings, SecretSource, TlsFiles,
+    AddressRates, Cluster, Config, Hidden, Listeners, LogFormat, MakeIfMissing, Problem, RawSettings, SecretSource,
+    TlsFiles, cluster,
     settings::{self, Setting},
     units::{self, show_time, within},
 };
@@ -22,7 +23,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 const OPS_TOKEN_MIN_CHARS: usize = 16;
 
 /// Reads settings and gathers what is wrong with them.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     raw: &'a RawSettings,
     problems: Vec<Problem>,
 }
@@ -33,13 +34,13 @@ impl Reader<'_> {
     }
 
     /// Notes a problem with a setting at its place.
-    fn wrong(&mut self, name: &str, why: &str) {
+    pub(super) fn wrong(&mut self, name: &str, why: &str) {
         let setting = Self::setting(name);
         self.problems.push(Problem(format!("{}: {why}", self.raw[setting.name].place(setting))));
     }
 
     /// Reads a setting that has a default. After a problem it goes on with the default, so that all problems are found at once.
-    fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> T {
+    pub(super) fn one<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> T {
         let setting = Self::setting(name);
         let raw = &self.raw[setting.name];
         let result = match raw.values.as_slice() {
@@ -52,11 +53,11 @@ impl Reader<'_> {
         })
     }
 
-    fn optional(&self, name: &str) -> Option<&str> {
+    pub(super) fn optional(&self, name: &str) -> Option<&str> {
         self.raw[Self::setting(name).name].values.first().map(String::as_str)
     }
 
-    fn many<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
+    pub(super) fn many<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Vec<T> {
         let mut found = Vec::new();
         for value in &self.raw[Self::setting(name).name].values {
             match read(value) {
@@ -67,7 +68,7 @@ impl Reader<'_> {
         found
     }
 
-    fn count(&mut self, name: &str, min: usize, max: usize) -> usize {
+    pub(super) fn count(&mut self, name: &str, min: usize, max: usize) -> usize {
         self.one(name, |text| {
             let count = units::count(text)?;
             within(usize::try_from(count).unwrap_or(usize::MAX), min, max, |n| n.to_string())
@@ -138,9 +139,11 @@ fn read(r: &mut Reader<'_>) -> Config {
     }
     let unlimited = r.switch("unlimited");
     let retention_days = r.count("retention_days", 0, 36_500);
+    let cluster = cluster::read(r);
     Config {
         ops_token: ops_token(r, &listeners),
-        secret: secret(r, &data),
+        secret: secret(r, &data, cluster.as_ref()),
+        cluster,
         data,
         listeners,
         tls,
@@ -254,7 +257,7 @@ fn ops_token(r: &mut Reader<'_>, listeners: &Listeners) -> Option<Hidden> {
     }
 }
 
-fn secret(r: &mut Reader<'_>, data: &std::path::Path) -> SecretSource {
+fn secret(r: &mut Reader<'_>, data: &std::path::Path, cluster: Option<&Cluster>) -> SecretSource {
     match (r.optional("secret").map(Hidden::new), r.optional("secret_file").map(PathBuf::from)) {
         (Some(_), Some(_)) => {
             r.wrong("secret_file", "contradicts secret: only one of them can be set");
@@ -262,7 +265,11 @@ fn secret(r: &mut Reader<'_>, data: &std::path::Path) -> SecretSource {
         }
         (Some(text), None) => SecretSource::Given(text),
         (None, Some(path)) => SecretSource::File { path, make_if_missing: MakeIfMissing::No },
-        (None, None) => SecretSource::File { path: data.join("secret"), make_if_missing: MakeIfMissing::Yes },
+        (None, None) => match cluster {
+            // A token that one node gave must be good at the others: a key of its own in each data directory would not do.
+            Some(cluster) => SecretSource::Given(cluster.keys.for_tokens()),
+            None => SecretSource::File { path: data.join("secret"), make_if_missing: MakeIfMissing::Yes },
+        },
     }
 }
 
