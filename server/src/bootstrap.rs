@@ -1,4 +1,4 @@
-//! Puts a node together from its settings and runs it until it is told to stop. The only place that knows which backends run.
+//! Puts a node together from its settings and runs it until it is told to stop.
 
 use std::{io::Write as _, path::Path, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
 
@@ -6,20 +6,19 @@ use actix_rt::Arbiter;
 use actix_web::web::Data;
 use anyhow::Context as _;
 use chinwag_actors::{
-    backends::embedded::{
-        Database, DatabaseOptions, EmbeddedAccounts, EmbeddedBus, EmbeddedDirectory, EmbeddedMessages, OpenError,
-    },
+    backends::embedded::OpenError,
     engine::{EngineSettings, Node, Parts, new_incarnation},
-    ports::{StoreError, account_store::AccountStore, message_store::MessageStore},
+    ports::StoreError,
     protection::Protection,
     runtime::{Placement, clock::SystemClock},
     session::outbox::OutboxStats,
 };
-use chinwag_schema::{ids::NodeId, limits::conversation::MESSAGE_ID_AHEAD_MAX};
+use chinwag_schema::limits::conversation::MESSAGE_ID_AHEAD_MAX;
 use serde_json::json;
 
 use crate::{
     auth::{Accounts, secret::Keys},
+    backends::{self, BackendError, Backends, Opener, ServiceError},
     config::{Config, Loaded},
     credentials::{SessionCredentials, SocketCloser},
     facts::{NodeFacts, OutboxTotals},
@@ -39,6 +38,7 @@ pub mod exit {
     pub const DATA: u8 = 3;
     pub const BIND: u8 = 4;
     pub const REFUSED: u8 = 5;
+    pub const SERVICE: u8 = 6;
 }
 
 /// Connections of all listeners together, if the limit of open files allows so many.
@@ -65,40 +65,29 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+impl From<BackendError> for Failure {
+    fn from(error: BackendError) -> Self {
+        let code = match &error {
+            BackendError::Data(_) | BackendError::Service(ServiceError::Data(_)) => exit::DATA,
+            BackendError::Service(_) => exit::SERVICE,
+        };
+        Self::new(code, error)
+    }
+}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         Self::new(exit::DATA, error)
     }
 }
 
-/// The embedded store, opened.
-pub struct Store {
-    pub database: Arc<Database>,
-    pub accounts: Arc<EmbeddedAccounts>,
-    pub messages: Arc<EmbeddedMessages>,
-}
-
-impl Store {
-    /// Opens the data directory.
-    ///
-    /// # Errors
-    /// When it is in use, unusable, or of a newer program.
-    pub fn open(data: &Path) -> Result<Self, OpenError> {
-        let database = Database::open(data, &DatabaseOptions::default())?;
-        Ok(Self {
-            accounts: Arc::new(EmbeddedAccounts::new(database.clone())),
-            messages: Arc::new(EmbeddedMessages::new(database.clone())),
-            database,
-        })
-    }
-}
-
 /// Serves until SIGTERM or SIGINT.
 pub fn serve(loaded: Loaded) -> ExitCode {
+    let risks = risks(&loaded);
     let config = Arc::new(loaded.config);
     crate::logging::init(&config);
     let system = actix_rt::System::new();
-    match system.block_on(run(config)) {
+    match system.block_on(run(config, risks)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("chinwag: {:#}", failure.error);
@@ -107,9 +96,9 @@ pub fn serve(loaded: Loaded) -> ExitCode {
     }
 }
 
-async fn run(config: Arc<Config>) -> Result<(), Failure> {
+async fn run(config: Arc<Config>, risks: Vec<String>) -> Result<(), Failure> {
     raise_open_files();
-    let store = Store::open(&config.data)?;
+    let backends = Backends::open(&config, Opener::Server).await?;
     // Of an earlier start: nobody may take its addresses for ours.
     remove_ports(&config.data).map_err(|error| Failure::new(exit::DATA, error))?;
     // Watched before anyone can know that we run: from then on a signal drains.
@@ -132,15 +121,17 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
         let index = u16::try_from(index).context("too many worker threads")?;
         arbiter.spawn_fn(move || Placement::enter_worker(index));
     }
+    let id = backends.node_id(&config, Opener::Server).await.context("this node can't have a number")?;
     let node = Node::start(Parts {
-        node: NodeId(0),
+        node: id,
         incarnation: new_incarnation(),
         clock: clock.clone(),
         placement: Placement::Pool(arbiters.iter().map(Arbiter::handle).collect()),
-        accounts: store.accounts.clone() as Arc<dyn AccountStore>,
-        messages: store.messages.clone() as Arc<dyn MessageStore>,
-        directory: Arc::new(EmbeddedDirectory::new()),
-        bus: Arc::new(EmbeddedBus::new()),
+        accounts: backends.accounts.clone(),
+        messages: backends.messages.clone(),
+        directory: backends.directory.clone(),
+        bus: backends.bus.clone(),
+        cluster: backends::cluster_settings(&config),
         protection: Protection::new(config.protection.clone()),
         settings: engine_settings(&config),
     })
@@ -151,26 +142,31 @@ async fn run(config: Arc<Config>) -> Result<(), Failure> {
     let new_user_id = Box::new(move || {
         ids.ids.user(ids.runtime.unix_ms()).map_err(|error| StoreError::Unavailable(error.to_string()))
     });
-    let accounts: Arc<dyn AccountStore> = store.accounts.clone();
-    let accounts = Arc::new(Accounts::start(&config, &keys.keys, accounts, clock.clone(), new_user_id).await?);
+    let stored = backends.accounts.clone();
+    let accounts = Arc::new(Accounts::start(&config, &keys.keys, stored, clock.clone(), new_user_id).await?);
     accounts.on_revoked(Arc::new(SocketCloser::new(node.clone())));
     node.set_authenticator(Arc::new(SessionCredentials::new(accounts.clone())));
 
     let outboxes: Vec<_> = arbiters.iter().map(|_| Arc::<OutboxTotals>::default()).collect();
-    let facts = Arc::new(NodeFacts { node: node.clone(), accounts: accounts.clone(), outboxes: outboxes.clone() });
+    let facts = Arc::new(NodeFacts {
+        node: node.clone(),
+        accounts: accounts.clone(),
+        outboxes: outboxes.clone(),
+        services: backends.gauges(),
+    });
     let handle = start_net(&config, bound, arbiters, tls, &node, &accounts, &facts, outboxes)?;
-    jobs::start(&config, &node, &accounts, store.messages.clone());
+    jobs::start(&config, &node, &accounts, backends.messages.clone(), backends.gauges());
 
     write_ports(&config.data, handle.addresses()).map_err(|error| Failure::new(exit::DATA, error))?;
     announce(&config, handle.addresses());
-    for risk in risks(&config) {
+    for risk in risks {
         tracing::warn!("{risk}");
     }
     let signal = signals.next().await;
     tracing::info!(signal, "draining; a second signal closes at once");
     shutdown::drain(&config, &node, &handle, &mut signals).await;
     handle.stop();
-    store.database.close().await.context("the store can't be closed")?;
+    backends.close().await.context("the store can't be closed")?;
     Ok(())
 }
 
@@ -323,16 +319,23 @@ fn write_ports(data: &Path, addresses: &[Address]) -> anyhow::Result<()> {
 }
 
 /// Returns what an operator may have overlooked: settings that are allowed, and dangerous where others can connect.
-fn risks(config: &Config) -> Vec<&'static str> {
+pub fn risks(loaded: &Loaded) -> Vec<String> {
+    let config = &loaded.config;
     let beyond = config.listeners.all().any(|address| !address.ip().is_loopback());
     let mut risks = Vec::new();
     if beyond && config.tls.is_none() && config.trusted_proxies.is_empty() {
-        risks.push(
-            "passwords and tokens travel unencrypted: listening beyond loopback without --tls-cert or a trusted proxy",
-        );
+        let text =
+            "passwords and tokens travel unencrypted: listening beyond loopback without --tls-cert or a trusted proxy";
+        risks.push(text.to_owned());
     }
     if config.unlimited && (beyond || !config.trusted_proxies.is_empty()) {
-        risks.push("--unlimited beyond loopback: passwords can be guessed without limit");
+        risks.push("--unlimited beyond loopback: passwords can be guessed without limit".to_owned());
+    }
+    for flag in crate::config::exposed_flags(&loaded.raw) {
+        let variable = format!("CHINWAG_{}", flag.trim_start_matches('-').to_ascii_uppercase());
+        risks.push(format!(
+            "everybody on this machine sees the password in {flag} in the list of processes: use {variable} or {flag}-password-file"
+        ));
     }
     risks
 }
@@ -363,7 +366,7 @@ mod tests {
             let place = tempfile::tempdir().unwrap();
             let args = std::iter::once("chinwag").chain(flags.iter().copied());
             let cli = crate::config::Cli::read(args.map(Into::into)).unwrap();
-            risks(&crate::config::load(&cli.settings, [], place.path()).unwrap().config).len()
+            risks(&crate::config::load(&cli.settings, [], place.path()).unwrap()).len()
         };
         assert_eq!(risks_of(&[]), 0);
         assert_eq!(risks_of(&["--unlimited"]), 0);

@@ -17,6 +17,7 @@ use chinwag_actors::{
 
 use crate::{
     auth::Accounts,
+    backends::Gauges,
     http::{Facts, HealthFacts, RoomFacts, ServiceState, Serving},
     ops::prometheus,
 };
@@ -58,6 +59,19 @@ pub struct NodeFacts {
     pub node: Arc<Node>,
     pub accounts: Arc<Accounts>,
     pub outboxes: Vec<Arc<OutboxTotals>>,
+    /// Of the services of a cluster; `None`: the store is embedded.
+    pub services: Option<Gauges>,
+}
+
+impl NodeFacts {
+    /// Returns the state of Redis.
+    pub fn redis(&self) -> ServiceState {
+        match &self.services {
+            None => ServiceState::NotUsed,
+            Some(services) if services.redis_connected() => ServiceState::Healthy,
+            Some(_) => ServiceState::Open,
+        }
+    }
 }
 
 fn service(gauge: &BreakerGauge) -> ServiceState {
@@ -83,7 +97,8 @@ impl HealthFacts for NodeFacts {
             authenticated: node.counters.authenticated.load(Relaxed),
             rooms: RoomFacts { active: active as u64, listeners },
             database,
-            redis: ServiceState::NotUsed,
+            redis: self.redis(),
+            stores: self.services.as_ref().map(|_| [("postgres", accounts), ("scylla", messages)]),
             memory_bytes: resident_bytes(),
             unlimited: node.settings.unlimited,
         }

@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod auth;
+pub mod backends;
 pub mod bootstrap;
 pub mod commands;
 pub mod config;

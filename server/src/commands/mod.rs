@@ -1,50 +1,59 @@
 //! Commands of the program that don't serve.
 
+pub mod backup;
+pub mod cluster_key;
+pub mod doctor;
 pub mod health;
+pub mod migrate;
 pub mod seed;
 pub mod user;
 
 use std::{io, sync::Arc};
 
 use chinwag_actors::{
-    ports::{StoreError, account_store::AccountStore},
+    ports::StoreError,
     runtime::{Clock as _, clock::SystemClock},
     snowflake::Snowflakes,
 };
-use chinwag_schema::ids::NodeId;
 
 use crate::{
     auth::{Accounts, secret::Keys},
-    bootstrap::{Failure, Store, exit},
+    backends::{Backends, Opener},
+    bootstrap::{Failure, exit},
     config::{Config, UserCommand},
 };
 
 /// Milliseconds of identifiers that a command reserves.
 const RESERVED_MS: i64 = 60_000;
 
-/// What commands work with: the store of a stopped server.
+/// What commands work with: the store of a stopped server, or the services of a cluster.
 pub struct Opened {
-    pub store: Store,
+    pub backends: Backends,
     pub accounts: Accounts,
     pub ids: Arc<Snowflakes>,
 }
 
 async fn open(config: &Config) -> Result<Opened, Failure> {
-    let store = Store::open(&config.data)?;
+    let backends = Backends::open(config, Opener::Command).await?;
     let keys = Keys::load(&config.secret).map_err(|error| Failure::new(exit::DATA, error))?.keys;
     let clock = Arc::new(SystemClock);
     let now_ms = clock.unix_ms();
-    let used = store.accounts.reserve_ids(0, now_ms + RESERVED_MS).await.map_err(unusable)?;
-    let ids = Arc::new(Snowflakes::starting_after(NodeId(0), used));
+    let node = backends.node_id(config, Opener::Command).await.map_err(unusable)?;
+    let used = backends.accounts.reserve_ids(node.0, now_ms + RESERVED_MS).await.map_err(unusable)?;
+    let ids = Arc::new(Snowflakes::starting_after(node, used));
     let until = used.max(now_ms) + RESERVED_MS;
-    store.accounts.reserve_ids(0, until).await.map_err(unusable)?;
+    backends.accounts.reserve_ids(node.0, until).await.map_err(unusable)?;
     ids.reserve_until(until);
     let (making, time) = (ids.clone(), clock.clone());
     let new_user_id =
         Box::new(move || making.user(time.unix_ms()).map_err(|error| StoreError::Unavailable(error.to_string())));
-    let shared: Arc<dyn AccountStore> = store.accounts.clone();
-    let accounts = Accounts::start(config, &keys, shared, clock, new_user_id).await?;
-    Ok(Opened { store, accounts, ids })
+    let accounts = Accounts::start(config, &keys, backends.accounts.clone(), clock, new_user_id).await?;
+    Ok(Opened { backends, accounts, ids })
+}
+
+/// Writes a count of things in English.
+fn counted(count: u64, thing: &str) -> String {
+    format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
 
 fn unusable(error: StoreError) -> Failure {
@@ -59,7 +68,7 @@ pub fn run_user(config: &Config, command: &UserCommand) -> Result<(), Failure> {
     actix_rt::System::new().block_on(async {
         let opened = open(config).await?;
         let done = user::run(command, &opened.accounts, io::stdin(), &mut io::stdout()).await;
-        opened.store.database.close().await.map_err(unusable)?;
+        opened.backends.close().await.map_err(unusable)?;
         done.map_err(|error| match error {
             user::CommandError::Refused(_) => Failure::new(exit::REFUSED, error),
             error => Failure::new(exit::FAILED, error),
@@ -74,8 +83,14 @@ pub fn run_user(config: &Config, command: &UserCommand) -> Result<(), Failure> {
 pub fn run_seed(config: &Config) -> Result<(), Failure> {
     actix_rt::System::new().block_on(async {
         let opened = open(config).await?;
+        // Its terms would fence the owners that live.
+        if !opened.backends.directory.nodes().await.map_err(unusable)?.is_empty() {
+            let error =
+                anyhow::anyhow!("nodes of this cluster are running: stop them, or wait some seconds after their end");
+            return Err(Failure { code: exit::REFUSED, error });
+        }
         let done = seed::run(&opened, &mut io::stdout()).await;
-        opened.store.database.close().await.map_err(unusable)?;
+        opened.backends.close().await.map_err(unusable)?;
         done.map_err(|error| Failure::new(exit::FAILED, error))
     })
 }

@@ -8,8 +8,8 @@ use std::{collections::HashMap, io::Write, sync::Arc};
 use anyhow::{Context as _, bail};
 use chinwag_actors::{
     ports::{
-        account_store::{AccountStore, MemberRow},
-        message_store::{Append, Appended, MessageStore, NewBody, NewEvent},
+        account_store::MemberRow,
+        message_store::{Append, Appended, NewBody, NewEvent},
     },
     runtime::{Clock as _, clock::SystemClock},
 };
@@ -133,8 +133,7 @@ const UNREAD: usize = 2;
 /// When the store refuses.
 pub async fn run(opened: &Opened, output: &mut impl Write) -> anyhow::Result<()> {
     let users = add_users(opened, output).await?;
-    let seeder =
-        Seeder { opened, users, term: Term(opened.store.accounts.next_term(0).await?), now_ms: SystemClock.unix_ms() };
+    let seeder = Seeder { opened, users, now_ms: SystemClock.unix_ms() };
     for sample in &SAMPLES {
         let conversation = seeder.conversation(sample).await?;
         let title = sample.name.map_or_else(|| sample.members.join(" and "), str::to_owned);
@@ -163,7 +162,7 @@ async fn add_users(opened: &Opened, output: &mut impl Write) -> anyhow::Result<H
             }
             Err(error) if error.code == ErrorCode::AlreadyExists => {
                 writeln!(output, "user {name}: exists already, the password stays what it is")?;
-                opened.store.accounts.user_by_name(name).await?.context("an account vanished")?
+                opened.backends.accounts.user_by_name(name).await?.context("an account vanished")?
             }
             Err(error) => return Err(error.into()),
         };
@@ -178,7 +177,6 @@ async fn add_users(opened: &Opened, output: &mut impl Write) -> anyhow::Result<H
 struct Seeder<'a> {
     opened: &'a Opened,
     users: HashMap<&'static str, User>,
-    term: Term,
     now_ms: i64,
 }
 
@@ -190,7 +188,7 @@ impl Seeder<'_> {
 
     /// Finds or makes the conversation of a sample.
     async fn conversation(&self, sample: &Sample) -> anyhow::Result<Conversation> {
-        let accounts = &self.opened.store.accounts;
+        let accounts = &self.opened.backends.accounts;
         let creator = self.member(sample.members[0]);
         let minutes_ago = sample.lines.first().map_or(0, |line| line.0);
         let mut new = Conversation {
@@ -231,7 +229,7 @@ impl Seeder<'_> {
         const PAGE: usize = 500;
         let mut after = ConversationId(0);
         loop {
-            let page = self.opened.store.accounts.memberships(user, after, PAGE).await?;
+            let page = self.opened.backends.accounts.memberships(user, after, PAGE).await?;
             let last = page.last().map(|membership| membership.conversation.id);
             let full = page.len() == PAGE;
             let wanted = |found: &Conversation| {
@@ -247,8 +245,9 @@ impl Seeder<'_> {
 
     /// Writes members and messages into a conversation that nobody has written to; returns how many messages.
     async fn fill(&self, conversation: &Conversation, sample: &Sample) -> anyhow::Result<usize> {
-        let messages = &self.opened.store.messages;
-        let head = messages.claim(conversation.id, self.term).await?;
+        let messages = &self.opened.backends.messages;
+        let term = Term(self.opened.backends.accounts.next_term(conversation.id.shard().0).await?);
+        let head = messages.claim(conversation.id, term).await?;
         // Of another's making, or of an earlier run.
         if head.seq != Seq::ZERO || conversation.created_by != self.users[sample.members[0]].id {
             return Ok(0);
@@ -264,7 +263,7 @@ impl Seeder<'_> {
             events.push(self.event(self.now_ms - minutes_ago * 60_000, name, body)?);
         }
         self.put_members(conversation, sample).await?;
-        let group = Append { conversation: conversation.id, term: self.term, head: head.seq, events };
+        let group = Append { conversation: conversation.id, term, head: head.seq, events };
         let appended = messages.append(vec![group]).await?.pop().context("the store gave no answer")??;
         let mut log = Vec::new();
         for one in appended {
@@ -290,7 +289,7 @@ impl Seeder<'_> {
         // The creator is one already.
         for name in &sample.members[1..] {
             let row = MemberRow { member: self.member(name), role: Role::Member, state: MemberState::Settled };
-            self.opened.store.accounts.put_member(conversation.id, &row).await?;
+            self.opened.backends.accounts.put_member(conversation.id, &row).await?;
         }
         Ok(())
     }
@@ -305,7 +304,7 @@ impl Seeder<'_> {
             let cursor = Cursor { delivered: mark(log, user), read: mark(&log[..read], user) };
             cursors.push((conversation, user, cursor));
         }
-        Ok(self.opened.store.accounts.put_cursors(&cursors).await?)
+        Ok(self.opened.backends.accounts.put_cursors(&cursors).await?)
     }
 }
 

@@ -35,6 +35,8 @@ pub struct Facts {
     pub rooms: RoomFacts,
     pub database: ServiceState,
     pub redis: ServiceState,
+    /// The stores behind `database`, each by the name of its service; `None` when they are one.
+    pub stores: Option<[(&'static str, ServiceState); 2]>,
     /// Resident memory, bytes.
     pub memory_bytes: u64,
     /// Rates and spam checks are off.
@@ -136,6 +138,10 @@ pub fn health_body(facts: &Facts, performance: Performance, now_ms: i64) -> Valu
         Serving::Draining => ("draining", "Server is about to stop"),
         Serving::No(why) => ("unhealthy", why),
     };
+    let mut services = json!({ "database": facts.database.as_str(), "redis": facts.redis.as_str() });
+    for (name, state) in facts.stores.iter().flatten() {
+        services[name] = json!(state.as_str());
+    }
     json!({
         "success": facts.serving == Serving::Yes,
         "status": status,
@@ -144,7 +150,7 @@ pub fn health_body(facts: &Facts, performance: Performance, now_ms: i64) -> Valu
         "uptimeHuman": human(facts.uptime),
         "connections": facts.sockets,
         "timestamp": iso_time(now_ms),
-        "services": { "database": facts.database.as_str(), "redis": facts.redis.as_str() },
+        "services": services,
         "performance": performance_body(performance, facts.memory_bytes),
         "unlimited": facts.unlimited,
         "version": env!("CARGO_PKG_VERSION"),
@@ -232,6 +238,16 @@ mod tests {
         let body = health_body(&facts, QUIET, 0);
         assert_eq!(body["services"], json!({"database": "degraded (OPEN)", "redis": "degraded (HALF_OPEN)"}));
         assert_eq!((body["status"].as_str(), body["success"].as_bool()), (Some("degraded"), Some(true)));
+    }
+
+    #[test]
+    fn the_stores_of_a_cluster_are_told_apart() {
+        let stores = Some([("postgres", ServiceState::Healthy), ("scylla", ServiceState::Open)]);
+        let body = health_body(&Facts { stores, database: ServiceState::Open, ..facts() }, QUIET, 0);
+        assert_eq!(
+            (&body["services"]["postgres"], &body["services"]["scylla"]),
+            (&json!("healthy"), &json!("degraded (OPEN)"))
+        );
     }
 
     #[test]

@@ -98,6 +98,6 @@ async fn not_found() -> Result<HttpResponse, ApiError> {
 }
 
 /// Writes a time as ISO 8601, UTC, milliseconds.
-fn iso_time(unix_ms: i64) -> String {
+pub(crate) fn iso_time(unix_ms: i64) -> String {
     chinwag_schema::wire::time::Iso(unix_ms).to_string()
 }

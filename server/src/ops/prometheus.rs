@@ -240,6 +240,17 @@ fn storage(facts: &NodeFacts, families: &mut Families) {
             gauge(&[("store", store)], state)
         });
     families.add("breaker_state", "0 closed, 1 half open, 2 open.", MetricType::GAUGE, breakers.into());
+    let Some(services) = &facts.services else { return };
+    let connected = f64::from(u8::from(services.redis_connected()));
+    families.gauge("redis_connected", "1 while both connections to Redis stand.", connected);
+    let connections = services.postgres_connections();
+    let connections = [("open", connections.open), ("idle", connections.idle), ("max", connections.max)];
+    families.add(
+        "postgres_connections",
+        "Connections of this node to Postgres: open, idle of these, and the most there may be.",
+        MetricType::GAUGE,
+        connections.map(|(state, count)| gauge(&[("state", state)], f64::from(count))).into(),
+    );
 }
 
 fn auth(facts: &NodeFacts, families: &mut Families) {
