@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use chinwag::{
     bootstrap::{self, Failure, exit},
-    commands,
+    commands::{self, migrate::Run},
     config::{self, Cli, Command},
 };
+use chinwag_actors::backends::embedded::IfThere;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,6 +20,10 @@ fn main() -> ExitCode {
     if matches!(cli.command, Some(Command::Version)) {
         println!("chinwag {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
+    }
+    // Before the settings are read: they may name the very file that this makes.
+    if let Some(Command::ClusterKey { file }) = &cli.command {
+        return ended(commands::cluster_key::run(file.as_deref()));
     }
     let loaded = match config::load_process(&cli.settings) {
         Ok(loaded) => loaded,
@@ -35,9 +40,32 @@ fn main() -> ExitCode {
         }
         Command::User(command) => commands::run_user(&loaded.config, &command),
         Command::Seed => commands::run_seed(&loaded.config),
+        Command::Backup { file, force } => commands::backup::backup(&loaded.config, &file, if_there(force)),
+        Command::Restore { file, force } => commands::backup::restore(&loaded.config, &file, if_there(force)),
+        Command::Migrate { dry_run, adopt_log } => {
+            let run = match (dry_run, adopt_log) {
+                (true, _) => Run::Dry,
+                (false, true) => Run::AdoptLog,
+                (false, false) => Run::Real,
+            };
+            commands::migrate::run(&loaded.config, run)
+        }
+        Command::Doctor { json } => {
+            let form = if json { commands::doctor::Form::Json } else { commands::doctor::Form::Text };
+            commands::doctor::run(&loaded, form)
+        }
         Command::Health { address } => commands::health::run(&loaded.config, address),
-        Command::Version => Ok(()),
+        Command::Version | Command::ClusterKey { .. } => Ok(()),
     };
+    ended(done)
+}
+
+fn if_there(force: bool) -> IfThere {
+    if force { IfThere::Replace } else { IfThere::Refuse }
+}
+
+/// Says why a command failed, and returns the exit code.
+fn ended(done: Result<(), Failure>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { code, error }) => {

@@ -1,6 +1,7 @@
 //! The real program over real sockets: clients of all dialects, what the protocols promise, and the attack classes that a server on
 //! the Internet meets.
 
+mod backup;
 mod cross_dialect;
 mod drain;
 mod handshake;

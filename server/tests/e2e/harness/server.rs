@@ -115,6 +115,16 @@ impl Server {
         eventually("the server's end", || process.try_wait().expect("waits"))
     }
 
+    /// Runs another of the program's commands on the data directory, beside the server.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        run(&self.directory, arguments)
+    }
+
+    /// Returns the data directory.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     /// Stops the server, runs another of the program's commands on its data, and starts it again (on other ports).
     pub fn restart_after(mut self, commands: &[&[&str]]) -> Self {
         self.process.kill().expect("kills");
