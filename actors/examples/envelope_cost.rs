@@ -110,17 +110,20 @@ impl Links {
     }
 
     fn exchange(&mut self) {
-        for (from, to, receiver) in [(&mut self.ann, &mut self.bob, BOB), (&mut self.bob, &mut self.ann, ANN)] {
-            for envelope in from.outgoing(self.now) {
-                let sealed = envelope.seal(&self.keys, EXPIRES_MS);
-                let opened = Envelope::open(&sealed, &self.keys, receiver, 0).expect("a good envelope");
-                to.received(&opened, self.now);
-            }
-            while let Some(event) = to.next_event() {
-                if let Event::Frame(frame) = event {
-                    black_box(frame);
-                }
-            }
+        hand_over(&mut self.ann, &mut self.bob, BOB, &self.keys, self.now);
+        hand_over(&mut self.bob, &mut self.ann, ANN, &self.keys, self.now);
+    }
+}
+
+fn hand_over(from: &mut Link, to: &mut Link, receiver: NodeLease, keys: &Keyring, now: Duration) {
+    for envelope in from.outgoing(now) {
+        let sealed = envelope.seal(keys, EXPIRES_MS);
+        let opened = Envelope::open(&sealed, keys, receiver, 0).expect("a good envelope");
+        to.received(&opened, now);
+    }
+    while let Some(event) = to.next_event() {
+        if let Event::Frame(frame) = event {
+            black_box(frame);
         }
     }
 }
