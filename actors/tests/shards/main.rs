@@ -2,6 +2,7 @@
 //!
 //! At every step of every test no two nodes hold a shard, and each owner's term is the latest that was given (`World::check`).
 
+mod ports;
 mod world;
 
 use std::time::Duration;
@@ -16,7 +17,8 @@ use chinwag_schema::{
 };
 use tokio::sync::oneshot;
 
-use world::{Reach, World};
+use ports::Reach;
+use world::World;
 
 const S: fn(u64) -> Duration = Duration::from_secs;
 const MS: fn(u64) -> Duration = Duration::from_millis;

@@ -161,7 +161,6 @@ async fn space_has_an_end_and_all_shards_share_it() {
 
 #[tokio::test(start_paused = true)]
 async fn refusals_come_by_themselves() {
-    let _system = actix_rt::System::new();
     let local = tokio::task::LocalSet::new();
     local
         .run_until(async {

@@ -30,25 +30,25 @@ pub struct View<'a> {
     /// How many hand-overs may begin now.
     pub room: usize,
     /// By shard.
-    pub shards: &'a [Known; Shard::COUNT],
+    pub shards: &'a [Known<'a>; Shard::COUNT],
 }
 
 /// What is known of a shard, and what this node has of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Known {
+pub struct Known<'a> {
     pub seen: Seen,
-    pub hand: Hand,
+    pub hand: Hand<'a>,
 }
 
 /// What this node has of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Hand {
+pub enum Hand<'a> {
     #[default]
     Empty,
     /// It is being claimed or given up.
     Busy,
-    /// It is ours. `instead_of` outranked us when we got it, and wouldn't or couldn't take it.
-    Held { instead_of: Option<NodeLease> },
+    /// It is ours. These outranked us when we got it, and wouldn't or couldn't take it.
+    Held { instead_of: &'a [NodeLease] },
 }
 
 /// What to do. Each list is in ascending order of shards.
@@ -98,13 +98,14 @@ pub fn decide(view: &View<'_>) -> Plan {
 }
 
 /// Returns whom to hand a shard of ours to (`Some(None)`: nobody is there, but it has to go); `None` to keep it.
-fn heir(view: &View<'_>, shard: Shard, instead_of: Option<NodeLease>) -> Option<Option<NodeId>> {
+fn heir(view: &View<'_>, shard: Shard, instead_of: &[NodeLease]) -> Option<Option<NodeId>> {
     if view.draining {
         return Some(other_heir(view, shard));
     }
-    let heirs = eligible(view).filter(|live| live.settled && Some(live.lease) != instead_of);
-    let first = first(shard, heirs.map(|live| live.lease.node).chain([view.me]))?;
-    (first != view.me).then_some(Some(first))
+    let settled = view.live.iter().filter(|live| live.settled && !instead_of.contains(&live.lease));
+    let first = first(shard, settled.map(|live| live.lease.node).chain([view.me]))?;
+    // It stays here until the first one can have it: no detour by the second.
+    (first != view.me && !view.shunned.contains(&first)).then_some(Some(first))
 }
 
 /// Returns who gets a shard when this node leaves: those that haven't settled only when there is nobody else.
@@ -127,10 +128,14 @@ pub fn first(shard: Shard, nodes: impl Iterator<Item = NodeId>) -> Option<NodeId
     nodes.max_by_key(|&node| weight(shard, node))
 }
 
+/// Says whether a node ranks before another.
+pub fn ranks_before(shard: Shard, node: NodeId, other: NodeId) -> bool {
+    weight(shard, node) > weight(shard, other)
+}
+
 /// Returns how many of these nodes rank before this one.
 fn rank(shard: Shard, me: NodeId, others: impl Iterator<Item = NodeId>) -> u32 {
-    let mine = weight(shard, me);
-    others.map(|other| u32::from(weight(shard, other) > mine)).sum()
+    others.map(|other| u32::from(ranks_before(shard, other, me))).sum()
 }
 
 /// How much a node wants a shard. Stable for ever: nodes of all versions must agree. The finalizer of SplitMix64 (Steele, Lea and

@@ -121,6 +121,8 @@ impl Shards {
             let shard = Shard(u8::try_from(index).expect("256 shards"));
             Known { seen: cx.keep.sight.seen(shard, now), hand: self.hand(shard, cx) }
         });
+        let offer = Seen::Owned(cx.keep.mine(OFFERED));
+        let is_offered = shards.iter().any(|known| known.seen == offer);
         let under_way = cx.keep.leaving.len() + self.offers.len() + self.offered.len();
         let plan = plan::decide(&View {
             me: cx.keep.me.node,
@@ -143,15 +145,14 @@ impl Shards {
         if !plan.claim.is_empty() && self.fetching.is_empty() {
             self.fetch_terms(plan.claim, cx);
         }
-        let offer = |known: &Known| known.seen == Seen::Owned(cx.keep.mine(OFFERED));
-        if !self.offered.is_empty() || cx.keep.life == Life::Draining || shards.iter().any(offer) {
+        if !self.offered.is_empty() || cx.keep.life == Life::Draining || is_offered {
             self.hurry(cx);
         }
         let every = if now < self.hurry_until { HURRIED_LOOK_EVERY } else { LOOK_EVERY };
         self.wait_for_look(plan.due.map_or(every, |due| every.min(due - now)), cx);
     }
 
-    fn hand(&self, shard: Shard, cx: &S<'_>) -> Hand {
+    fn hand<'a>(&self, shard: Shard, cx: &'a S<'_>) -> Hand<'a> {
         let busy = self.fetching.contains(&shard)
             || self.ready.contains_key(&shard)
             || self.raising.contains(&shard)
@@ -160,7 +161,9 @@ impl Shards {
         match cx.keep.table.noted(shard) {
             _ if busy => Hand::Busy,
             ShardState::HandingOver(_) => Hand::Busy,
-            ShardState::Ours(_) => Hand::Held { instead_of: cx.keep.instead_of.get(&shard).map(|(lease, _)| *lease) },
+            ShardState::Ours(_) => {
+                Hand::Held { instead_of: cx.keep.instead_of.get(&shard).map_or(&[], |(first, _)| first) }
+            }
             ShardState::Anothers(_) | ShardState::Nobodys => Hand::Empty,
         }
     }

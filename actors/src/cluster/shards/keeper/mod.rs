@@ -2,6 +2,7 @@
 
 mod act;
 pub(super) mod call;
+mod ending;
 pub(super) mod join;
 mod renew;
 
@@ -13,7 +14,7 @@ use std::{
 
 use chinwag_schema::{
     ids::{NodeId, Shard, Term},
-    limits::shards::{HAND_OVER_MAX, HURRY, LEAVE_MAX, LOOK_DEADLINE},
+    limits::shards::{HAND_OVER_MAX, HURRY, LOOK_DEADLINE},
 };
 use futures_util::future::try_join;
 use rustc_hash::FxHashMap;
@@ -119,7 +120,7 @@ pub struct ShardsKeep {
     life: Life,
     sight: Sight,
     /// Who ranked before us when we got a shard, and until when it isn't handed to that one.
-    instead_of: FxHashMap<Shard, (NodeLease, Duration)>,
+    instead_of: FxHashMap<Shard, (Vec<NodeLease>, Duration)>,
     leaving: BTreeMap<Shard, Leaving>,
     drained: Vec<oneshot::Sender<()>>,
     left: Vec<oneshot::Sender<()>>,
@@ -282,24 +283,8 @@ impl Behaviour for Shards {
                 self.look(cx);
             }
             ShardsMessage::Fenced { shard, term, found } => self.fenced(shard, term, found, cx),
-            ShardsMessage::Drain { done } => {
-                cx.keep.drained.push(done);
-                if cx.keep.life == Life::Serving {
-                    cx.keep.life = Life::Draining;
-                    tracing::info!("hands its shards over");
-                }
-                self.hurry(cx);
-                self.act(cx);
-                self.look(cx);
-            }
-            ShardsMessage::Leave { done } => {
-                cx.keep.left.push(done);
-                self.end(cx);
-                // After the call in flight, which would register this node again.
-                if !self.calling {
-                    self.leave(cx);
-                }
-            }
+            ShardsMessage::Drain { done } => self.drain(done, cx),
+            ShardsMessage::Leave { done } => self.leave_when_done(done, cx),
             ShardsMessage::Tick(n) => {
                 if n == self.ticks {
                     self.call_due = true;
@@ -322,15 +307,7 @@ impl Behaviour for Shards {
                 }
             }
             ShardsMessage::Raised { shard, term, result } => self.raised(shard, term, result, cx),
-            ShardsMessage::Left(result) => {
-                if let Err(error) = result {
-                    tracing::warn!(%error, "the directory wasn't told that this node leaves: its lease runs out by itself");
-                }
-                cx.keep.left.drain(..).for_each(|done| {
-                    // Whoever asked may have gone.
-                    let _ = done.send(());
-                });
-            }
+            ShardsMessage::Left(result) => Self::left(result, cx),
         }
     }
 
@@ -403,60 +380,6 @@ impl Shards {
         cx.after(HAND_OVER_MAX, ShardsMessage::HandOverLate { shard, term });
         let done = HandedOver { keeper: cx.mailbox(), shard, term };
         (cx.keep.tell)(ShardEvent::HandOver { shard, to, done });
-    }
-
-    /// Gives up what is ours and was proven to be, with a word to its conversations.
-    fn lose_all(&mut self, cx: &mut S<'_>) {
-        let keep = &mut *cx.keep;
-        keep.leaving.clear();
-        let held: Vec<_> = keep.table.held().map(|(shard, _)| shard).collect();
-        held.iter().for_each(|&shard| keep.table.lose(shard));
-        if !held.is_empty() {
-            keep.counts.lost += held.len() as u64;
-            (keep.tell)(ShardEvent::Lost(held));
-        }
-    }
-
-    /// Claims nothing and renews nothing any more.
-    fn end(&mut self, cx: &mut S<'_>) {
-        cx.keep.life = Life::Ended;
-        self.lose_all(cx);
-        self.ready.clear();
-        self.releases.clear();
-        self.offers.clear();
-        self.offered.clear();
-        self.call_due = false;
-    }
-
-    /// Tells the directory that this node leaves, if somebody waits for it.
-    fn leave(&mut self, cx: &S<'_>) {
-        if cx.keep.left.is_empty() {
-            return;
-        }
-        let (port, me) = (cx.keep.port.clone(), cx.keep.me);
-        let leave = async move {
-            match timeout(LEAVE_MAX, port.leave(me)).await {
-                Ok(result) => result,
-                Err(_) => Err(StoreError::Unavailable(format!("the directory did not answer within {LEAVE_MAX:?}"))),
-            }
-        };
-        cx.pipe(leave, ShardsMessage::Left);
-    }
-
-    /// Answers who waits for the drain, once nothing is left to hand over.
-    fn answer_drain(&mut self, cx: &mut S<'_>) {
-        if cx.keep.drained.is_empty() {
-            return;
-        }
-        let busy = self.calling && cx.keep.life != Life::Ended;
-        let nothing = self.ready.is_empty() && self.fetching.is_empty() && self.raising.is_empty();
-        let given = self.releases.is_empty() && self.offers.is_empty() && self.offered.is_empty();
-        if !busy && nothing && given && cx.keep.table.held().next().is_none() {
-            cx.keep.drained.drain(..).for_each(|done| {
-                // Whoever asked may have gone.
-                let _ = done.send(());
-            });
-        }
     }
 
     fn is_ours(cx: &S<'_>, shard: Shard, term: Term) -> bool {

@@ -172,12 +172,14 @@ impl Shards {
     fn note_who_ranks_before(&self, shard: Shard, cx: &mut S<'_>) {
         let keep = &mut *cx.keep;
         let now = keep.clock.now();
-        let live: Vec<_> = keep.sight.live(now).map(|live| live.lease).collect();
-        let first = plan::first(shard, live.iter().map(|lease| lease.node).chain([keep.me.node]));
-        match live.into_iter().find(|lease| Some(lease.node) == first) {
-            Some(lease) => keep.instead_of.insert(shard, (lease, now + INSTEAD_OF_MAX)),
-            None => keep.instead_of.remove(&shard),
-        };
+        let me = keep.me.node;
+        let live = keep.sight.live(now).map(|live| live.lease);
+        let before: Vec<_> = live.filter(|lease| plan::ranks_before(shard, lease.node, me)).collect();
+        if before.is_empty() {
+            keep.instead_of.remove(&shard);
+        } else {
+            keep.instead_of.insert(shard, (before, now + INSTEAD_OF_MAX));
+        }
     }
 
     fn note_offers(&mut self, offers: impl Iterator<Item = (Shard, NodeId)>, cx: &S<'_>) {
