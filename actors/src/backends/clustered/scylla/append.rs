@@ -51,7 +51,7 @@ impl Log {
         let fits = |tail: &Tail| tail.term.cast_unsigned() == group.term.0 && to_seq(tail.head) == group.head;
         let mut tail = match self.owned.take(conversation).filter(fits) {
             Some(tail) => tail,
-            None => self.load(conversation, group.term).await?,
+            None => self.load(conversation, group.term).await?.0,
         };
         if !fits(&tail) {
             self.owned.put(conversation, tail);

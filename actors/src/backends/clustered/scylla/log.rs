@@ -8,7 +8,7 @@ use chinwag_schema::{
 
 use super::{
     owned::Owned,
-    rows::{Buckets, EventRow, Statics, StoredEvent, StoredLog, to_seq},
+    rows::{Buckets, EventRow, StoredEvent, StoredLog, to_seq},
     server::Server,
     statements::Statements,
 };
@@ -74,8 +74,7 @@ impl Log {
     }
 
     async fn end_in(&self, conversation: ConversationId, bucket: i64) -> StoreResult<End> {
-        let statics: Option<Statics> = self.server.row(&self.statements.statics, (conversation.0, bucket)).await?;
-        let statics = statics.unwrap_or_default();
+        let statics = self.statics(conversation, bucket).await?;
         Ok(End {
             bucket,
             head: statics.head.unwrap_or(self.buckets.base(bucket)),

@@ -105,8 +105,8 @@ impl MessageStore for ScyllaMessages {
         let log = &self.log;
         // What this process knew may be of an earlier term, or of a write whose end it doesn't know.
         log.owned.forget(conversation);
-        let tail = log.load(conversation, term).await?;
-        let head = log.head_at(conversation, &log.stored_log(conversation).await?, End::of(&tail)).await?;
+        let (tail, stored) = log.load(conversation, term).await?;
+        let head = log.head_at(conversation, &stored, End::of(&tail)).await?;
         log.owned.put(conversation, tail);
         Ok(head)
     }

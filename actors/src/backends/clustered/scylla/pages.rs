@@ -8,7 +8,7 @@ use futures_util::future::try_join;
 
 use super::{
     log::Log,
-    rows::{EventRow, Statics, StoredEvent, StoredLog, from_seq, to_seq},
+    rows::{EventRow, StoredEvent, StoredLog, from_seq, to_seq},
 };
 use crate::ports::{
     StoreResult,
@@ -145,8 +145,7 @@ impl Log {
         if wanted.filter == Filter::All {
             return Ok(wanted.from > last || rows.last().is_some_and(|row| row.seq == last));
         }
-        let statics: Option<Statics> = self.server.row(&self.statements.statics, (conversation.0, bucket)).await?;
-        Ok(statics.and_then(|statics| statics.head) == Some(last))
+        Ok(self.statics(conversation, bucket).await?.head == Some(last))
     }
 
     /// Finds an event by halving the range of buckets: ids grow with seqs.
@@ -156,8 +155,7 @@ impl Log {
         let (mut low, mut high) = (self.buckets.of(log.oldest()), end.bucket);
         while low < high {
             let middle = low + (high - low) / 2;
-            let statics: Option<Statics> = self.server.row(&self.statements.statics, (conversation.0, middle)).await?;
-            match statics.and_then(|statics| statics.head_id) {
+            match self.statics(conversation, middle).await?.head_id {
                 Some(last) if last < id.0 => low = middle + 1,
                 _ => high = middle,
             }
