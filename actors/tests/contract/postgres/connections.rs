@@ -57,6 +57,30 @@ async fn who_finds_all_connections_busy_hears_so_in_time() {
 }
 
 #[tokio::test]
+async fn callers_are_served_in_the_order_in_which_they_came() {
+    let database = TestDatabase::make().await;
+    some_users(&database.open().await, 1).await;
+    let store = connect(&PostgresOptions { connections_max: 1, ..database.options() }).await.unwrap();
+    let served = std::cell::RefCell::new(Vec::new());
+    // Each comes back at once, so that somebody new always wants the connection that those in the queue wait for.
+    let caller = |n: usize| {
+        let (store, served) = (&store, &served);
+        async move {
+            for _ in 0..10 {
+                store.user_by_name("user 1").await.unwrap();
+                served.borrow_mut().push(n);
+            }
+        }
+    };
+    join_all((0..8).map(caller)).await;
+    for round in served.into_inner().chunks(8) {
+        let mut round = round.to_vec();
+        round.sort_unstable();
+        assert_eq!(round, [0, 1, 2, 3, 4, 5, 6, 7]);
+    }
+}
+
+#[tokio::test]
 async fn callers_that_give_up_leave_no_transaction_behind() {
     let database = TestDatabase::make().await;
     let options = PostgresOptions { connections_max: 2, ..database.options() };
@@ -106,13 +130,11 @@ async fn a_server_that_is_not_there_is_named_with_the_reason() {
     assert!(store.user_by_name("user 1").await.unwrap().is_some());
 }
 
-/// Its connections belong to the runtime on which it was made, whoever uses them.
 #[test]
 fn a_thread_that_ends_takes_no_connection_with_it() {
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let home = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let Stored { store, database } = home.block_on(accounts());
-    home.block_on(some_users(&store, 1));
+    let Stored { store, database } = runtime().block_on(accounts());
+    runtime().block_on(some_users(&store, 1));
     for _ in 0..3 {
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -122,5 +144,5 @@ fn a_thread_that_ends_takes_no_connection_with_it() {
         });
     }
     assert_eq!(store.connections().open, store.connections().idle);
-    home.block_on(async { drop((store, database)) });
+    drop((store, database));
 }

@@ -19,15 +19,19 @@ use std::{
 };
 
 use chinwag_actors::backends::clustered::postgres::{PostgresAccounts, PostgresError, PostgresOptions};
-use tokio::{runtime::Runtime, sync::OnceCell};
+use tokio::{runtime::Handle, sync::OnceCell};
 use tokio_postgres::{Client, NoTls};
 
 use crate::suite;
 
 /// Where all connections live. Not on the test's own thread: a connection that is just being made there can't go on while the test
 /// waits for its database to be dropped, and the server doesn't drop it before.
-static HOME: LazyLock<Runtime> =
-    LazyLock::new(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
+static HOME: LazyLock<Handle> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let handle = runtime.handle().clone();
+    std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));
+    handle
+});
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 

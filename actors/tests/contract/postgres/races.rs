@@ -53,7 +53,7 @@ async fn coming_and_going_on_many_nodes_keeps_the_count() {
         async move {
             for round in 0..15 {
                 let id = 1 + ((n * 5 + round * 7) % 12) as i64;
-                if (n + round) % 3 == 0 {
+                if (n + round).is_multiple_of(3) {
                     store.remove_member(group, UserId(id)).await.unwrap();
                 } else {
                     store.put_member(group, &member(id, MemberState::Settled)).await.unwrap();

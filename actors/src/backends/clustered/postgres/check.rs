@@ -4,8 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{
     PostgresError, PostgresOptions,
+    connect::{Connector, chain},
     migrate::{self, Pending},
-    pool::{Connector, chain},
 };
 
 /// What was found.

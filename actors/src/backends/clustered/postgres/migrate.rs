@@ -10,7 +10,7 @@ use tokio_postgres::{Client, error::SqlState};
 
 use super::{
     PostgresError,
-    pool::{Connector, chain},
+    connect::{Connector, chain},
 };
 
 /// The schema that this program writes: the number of its newest migration.

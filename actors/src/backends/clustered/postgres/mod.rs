@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! options    the URL and the deadlines         tls        encryption, by rustls
-//! pool       connections, deadlines, retries   fault      what an error means
-//! migrate    the schema and its guard          statement  statements prepared once per connection
+//! connect    making a connection               pool       turns, deadlines, retries
+//! fault      what an error means               statement  statements prepared once per connection
+//! migrate    the schema and its guard          check      what `chinwag doctor` asks
 //! accounts/  AccountStore
 //! ```
 //! All nodes write to the same rows. What must hold across statements is held by row locks, taken in this order: conversation,
@@ -11,6 +12,7 @@
 
 mod accounts;
 mod check;
+mod connect;
 mod fault;
 mod migrate;
 mod options;

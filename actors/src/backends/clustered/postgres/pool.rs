@@ -12,131 +12,18 @@ use std::{
 use bb8::{ErrorSink, ManageConnection, PooledConnection, QueueStrategy, RunError};
 use chinwag_schema::limits::postgres as limits;
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection, pooled_connection::PoolableConnection};
-use tokio::{runtime::Handle, time::timeout};
-use tokio_postgres::{Client, Socket, error::SqlState};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, SemaphorePermit},
+    time::{Instant, timeout, timeout_at},
+};
 
 use super::{
-    PostgresError, PostgresOptions,
+    PostgresOptions,
+    connect::{Connector, Refusal},
     fault::{Fault, Outcome},
-    options::Target,
-    tls::Tls,
 };
 use crate::ports::{StoreError, StoreResult};
-
-/// Where to connect to, and how.
-#[derive(Clone)]
-pub(super) struct Connector {
-    target: Target,
-    tls: Tls,
-    /// What each connection is told first.
-    settings: String,
-}
-
-impl Connector {
-    pub(super) fn new(options: &PostgresOptions) -> Result<Self, PostgresError> {
-        let target = Target::parse(options)?;
-        let tls = Tls::new(&target.proof)?;
-        let statement_ms = options.statement_timeout.as_millis();
-        // A node that is paused inside a transaction would keep its locks for ever: hence the timeout when idle in one. Transactions
-        // check conditions after they have locked a row, which needs READ COMMITTED. A commit waits for its fsync, and for the
-        // standbys if the database was set up so (invariant 1).
-        let settings = format!(
-            "SELECT set_config('statement_timeout', '{statement_ms}', false), \
-                    set_config('idle_in_transaction_session_timeout', '{}', false), \
-                    set_config('default_transaction_isolation', 'read committed', false), \
-                    set_config('jit', 'off', false), \
-                    set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
-                        WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false)",
-            statement_ms * 2,
-        );
-        Ok(Self { target, tls, settings })
-    }
-
-    /// Returns hosts and database, for messages.
-    pub(super) fn at(&self) -> &str {
-        &self.target.shown
-    }
-
-    /// Makes a connection and runs it on the current runtime.
-    async fn client(
-        &self,
-    ) -> Result<(Client, tokio_postgres::Connection<Socket, super::tls::Secured<Socket>>), Refusal> {
-        match timeout(self.target.connect_deadline(), self.target.config.connect(self.tls.clone())).await {
-            Ok(made) => made.map_err(|error| Refusal::of(&error)),
-            Err(_) => Err(Refusal {
-                reason: format!("no answer within {:?}", self.target.connect_deadline()),
-                advice: "check host and port in the URL, and what may lie between (a firewall, a router)",
-            }),
-        }
-    }
-
-    /// Makes a connection of its own for statements that aren't the store's (migrations).
-    pub(super) async fn plain(&self) -> Result<Client, PostgresError> {
-        let (client, connection) = self.client().await.map_err(|refusal| refusal.at(self.at()))?;
-        // Its errors are told to whoever waits for an answer.
-        tokio::spawn(async move { drop(connection.await) });
-        Ok(client)
-    }
-
-    async fn diesel(self) -> Result<AsyncPgConnection, Refusal> {
-        let (client, connection) = self.client().await?;
-        let setup = async {
-            let db = AsyncPgConnection::try_from_client_and_connection(client, connection).await;
-            let db = db.map_err(|error| error.to_string())?;
-            (&db).batch_execute(&self.settings).await.map_err(|error| error.to_string())?;
-            Ok(db)
-        };
-        let reason = match timeout(self.target.connect_deadline(), setup).await {
-            Ok(Ok(db)) => return Ok(db),
-            Ok(Err(reason)) => reason,
-            Err(_) => "no answer to the first statement".to_owned(),
-        };
-        Err(Refusal { reason, advice: "look into the server's log" })
-    }
-}
-
-/// Why there is no connection.
-#[derive(Debug, Clone)]
-pub(super) struct Refusal {
-    reason: String,
-    advice: &'static str,
-}
-
-impl Refusal {
-    fn of(error: &tokio_postgres::Error) -> Self {
-        let advice = match error.code() {
-            Some(&(SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION)) => {
-                "check user and password in the URL, and the server's pg_hba.conf"
-            }
-            Some(&SqlState::INVALID_CATALOG_NAME) => "make the database first (CREATE DATABASE), or name another one",
-            Some(&SqlState::TOO_MANY_CONNECTIONS) => {
-                "raise the server's max_connections, or lower the connections that each node may have"
-            }
-            Some(&SqlState::CANNOT_CONNECT_NOW) => "it is starting or stopping: wait",
-            Some(_) => "look into the server's log",
-            None => "check that it runs, and host, port and sslmode in the URL",
-        };
-        Self { reason: chain(error), advice }
-    }
-
-    fn at(self, at: &str) -> PostgresError {
-        PostgresError::Connect { at: at.to_owned(), reason: self.reason, advice: self.advice }
-    }
-}
-
-/// Returns an error with what caused it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
-        let more = deeper.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = deeper.source();
-    }
-    text
-}
 
 /// What bb8 asks for connections.
 pub(super) struct Maker {
@@ -231,6 +118,9 @@ enum WhenLost {
 /// The pool.
 pub(super) struct Pool {
     pool: bb8::Pool<Maker>,
+    /// One for each connection there may be. Who comes first gets one first: in bb8 alone a newcomer may take what another one waits
+    /// for, and under load somebody waits until the deadline.
+    turns: Semaphore,
     trouble: Trouble,
     at: String,
     acquire_timeout: Duration,
@@ -255,7 +145,8 @@ impl Pool {
             .error_sink(Box::new(trouble.clone()))
             .build_unchecked(Maker { connector, home: Handle::current(), trouble: trouble.clone() });
         let deadline = options.acquire_timeout + options.statement_timeout + limits::ANSWER_GRACE;
-        Self { pool, trouble, at, acquire_timeout: options.acquire_timeout, deadline }
+        let turns = Semaphore::new(usize::try_from(max).unwrap_or(Semaphore::MAX_PERMITS));
+        Self { pool, turns, trouble, at, acquire_timeout: options.acquire_timeout, deadline }
     }
 
     pub(super) fn connections(&self) -> Connections {
@@ -358,29 +249,39 @@ impl Pool {
     where
         F: Future<Output = Outcome<R>>,
     {
-        let mut connection = self.lease().await?;
-        connection.spent = true;
-        let outcome = work(connection.db.clone()).await;
-        connection.spent = matches!(outcome, Err(Fault::Lost(_) | Fault::ReadOnly));
+        let mut lease = self.lease().await?;
+        lease.connection.spent = true;
+        let outcome = work(lease.connection.db.clone()).await;
+        lease.connection.spent = matches!(outcome, Err(Fault::Lost(_) | Fault::ReadOnly));
         outcome
     }
 
-    async fn lease(&self) -> StoreResult<PooledConnection<'_, Maker>> {
-        let refused = match self.pool.get().await {
-            Ok(connection) => return Ok(connection),
-            Err(RunError::User(refusal)) => Some(refusal),
-            Err(RunError::TimedOut) => self.trouble.get(),
-        };
-        Err(StoreError::Unavailable(match refused {
-            Some(Refusal { reason, advice }) => format!("no connection to Postgres at {}: {reason}; {advice}", self.at),
-            None => format!(
+    async fn lease(&self) -> StoreResult<Lease<'_>> {
+        let until = Instant::now() + self.acquire_timeout;
+        let Ok(Ok(turn)) = timeout_at(until, self.turns.acquire()).await else {
+            return Err(StoreError::Unavailable(format!(
                 "all {} connections to Postgres at {} were busy for {:?}; allow more, or look for slow statements there",
                 self.connections().max,
                 self.at,
                 self.acquire_timeout
-            ),
-        }))
+            )));
+        };
+        let refusal = match timeout_at(until, self.pool.get()).await {
+            Ok(Ok(connection)) => return Ok(Lease { connection, _turn: turn }),
+            Ok(Err(RunError::User(refusal))) => Some(refusal),
+            Ok(Err(RunError::TimedOut)) | Err(_) => self.trouble.get(),
+        };
+        let late =
+            || Refusal { reason: "it takes too long to make one".to_owned(), advice: "look at the server's load" };
+        let Refusal { reason, advice } = refusal.unwrap_or_else(late);
+        Err(StoreError::Unavailable(format!("no connection to Postgres at {}: {reason}; {advice}", self.at)))
     }
+}
+
+/// A connection in use. It goes back before the turn does.
+struct Lease<'a> {
+    connection: PooledConnection<'a, Maker>,
+    _turn: SemaphorePermit<'a>,
 }
 
 fn unknown_outcome(said: &str) -> String {

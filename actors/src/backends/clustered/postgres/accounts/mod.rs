@@ -20,8 +20,9 @@ use futures_util::future::try_join;
 
 use super::{
     Connections, Pending, PostgresError, PostgresOptions,
+    connect::Connector,
     migrate::{self, migrate},
-    pool::{Connector, Pool},
+    pool::Pool,
 };
 use crate::ports::{
     StoreError, StoreResult,
