@@ -51,6 +51,11 @@ impl Revocations {
                 && (inner.keys.contains_key(jti) || inner.keys.contains_key(&family_key(family))))
     }
 
+    /// Says whether this token or family is revoked already.
+    pub fn knows(&self, key: &str) -> bool {
+        self.read().keys.contains_key(key)
+    }
+
     /// Revokes a token by `jti`, or a family by [`family_key`], until `expires_at_ms`.
     pub fn revoke_key(&self, key: String, expires_at_ms: i64) {
         self.write().keys.insert(key, expires_at_ms);

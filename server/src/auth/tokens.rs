@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use chinwag_schema::{ids::UserId, model::Name};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use super::secret::Keys;
@@ -15,6 +15,7 @@ use super::secret::Keys;
 const ISSUER: &str = "chinwag";
 const AUDIENCE: &str = "chinwag";
 const ACCESS: &str = "access";
+const TICKET: &str = "ticket";
 /// Longest token looked at, bytes; ours have under 700.
 const TOKEN_MAX_BYTES: usize = 4096;
 /// How far `nbf` may lie ahead: the clocks of the nodes differ a little.
@@ -63,6 +64,25 @@ struct Claims {
     exp: u64,
     /// Time of issue, ms: revocation is finer than a second.
     iat_ms: i64,
+}
+
+/// A ticket of a cluster: good at every node, which a random number in one node's memory is not.
+#[derive(Serialize, Deserialize)]
+struct TicketClaims {
+    iss: String,
+    aud: String,
+    typ: String,
+    sub: String,
+    username: String,
+    /// Of the ticket.
+    tid: String,
+    nbf: u64,
+    exp: u64,
+    /// Of the access token that it stands for.
+    jti: String,
+    fam: String,
+    iat_ms: i64,
+    token_exp_ms: i64,
 }
 
 struct VerifyingKey {
@@ -142,25 +162,11 @@ impl Tokens {
     /// # Errors
     /// When it isn't one of ours, or not at this time.
     pub fn verify(&self, token: &str, now_ms: i64) -> Result<Identity, TokenError> {
-        if token.len() > TOKEN_MAX_BYTES {
-            return Err(TokenError::Invalid);
-        }
-        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
-        let kid = header.kid.ok_or(TokenError::Invalid)?;
-        let key = self.verifying.iter().find(|key| key.kid == kid).ok_or(TokenError::Invalid)?;
-        let claims =
-            jsonwebtoken::decode::<Claims>(token, &key.key, &self.validation).map_err(|_| TokenError::Invalid)?.claims;
+        let claims: Claims = self.decode(token)?;
         if claims.typ != ACCESS {
             return Err(TokenError::Invalid);
         }
-        let seconds = |value: u64| i64::try_from(value).map_err(|_| TokenError::Invalid);
-        let (now_s, exp) = (now_ms.div_euclid(1000), seconds(claims.exp)?);
-        if now_s >= exp {
-            return Err(TokenError::Expired);
-        }
-        if seconds(claims.nbf)? > now_s + LEEWAY_S || seconds(claims.iat)? > now_s + LEEWAY_S {
-            return Err(TokenError::NotYetValid);
-        }
+        let exp = in_time(claims.nbf.max(claims.iat), claims.exp, now_ms)?;
         Ok(Identity {
             user: claims.sub.parse().map_err(|_| TokenError::Invalid)?,
             name: claims.username.into(),
@@ -170,6 +176,73 @@ impl Tokens {
             expires_at_ms: exp.saturating_mul(1000),
         })
     }
+
+    /// Issues a ticket as of `now_ms`, for a token that was verified.
+    pub fn issue_ticket(&self, identity: &Identity, ttl: Duration, now_ms: i64) -> String {
+        let now_s = u64::try_from(now_ms / 1000).unwrap_or(0);
+        let claims = TicketClaims {
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            typ: TICKET.into(),
+            sub: identity.user.to_string(),
+            username: identity.name.to_string(),
+            tid: Uuid::now_v7().to_string(),
+            nbf: now_s,
+            exp: now_s + ttl.as_secs(),
+            jti: identity.jti.to_string(),
+            fam: identity.family.to_string(),
+            iat_ms: identity.issued_at_ms,
+            token_exp_ms: identity.expires_at_ms,
+        };
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, &claims, &self.signing).expect("HS256 signs any JSON object")
+    }
+
+    /// Verifies a ticket as of `now_ms`; returns whose it is, and its own id. Says nothing about revocation, nor whether it was spent.
+    ///
+    /// # Errors
+    /// When it isn't one of ours, or not at this time.
+    pub fn verify_ticket(&self, ticket: &str, now_ms: i64) -> Result<(Identity, String), TokenError> {
+        let claims: TicketClaims = self.decode(ticket)?;
+        if claims.typ != TICKET {
+            return Err(TokenError::Invalid);
+        }
+        in_time(claims.nbf, claims.exp, now_ms)?;
+        let identity = Identity {
+            user: claims.sub.parse().map_err(|_| TokenError::Invalid)?,
+            name: claims.username.into(),
+            jti: claims.jti.into(),
+            family: claims.fam.parse().map_err(|_| TokenError::Invalid)?,
+            issued_at_ms: claims.iat_ms,
+            expires_at_ms: claims.token_exp_ms,
+        };
+        Ok((identity, claims.tid))
+    }
+
+    fn decode<C: DeserializeOwned>(&self, token: &str) -> Result<C, TokenError> {
+        if token.len() > TOKEN_MAX_BYTES {
+            return Err(TokenError::Invalid);
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
+        let kid = header.kid.ok_or(TokenError::Invalid)?;
+        let key = self.verifying.iter().find(|key| key.kid == kid).ok_or(TokenError::Invalid)?;
+        let decoded = jsonwebtoken::decode::<C>(token, &key.key, &self.validation);
+        decoded.map(|decoded| decoded.claims).map_err(|_| TokenError::Invalid)
+    }
+}
+
+/// Checks the times of a token (Unix seconds) and returns its end.
+fn in_time(from: u64, exp: u64, now_ms: i64) -> Result<i64, TokenError> {
+    let seconds = |value: u64| i64::try_from(value).map_err(|_| TokenError::Invalid);
+    let (now_s, exp) = (now_ms.div_euclid(1000), seconds(exp)?);
+    if now_s >= exp {
+        return Err(TokenError::Expired);
+    }
+    if seconds(from)? > now_s + LEEWAY_S {
+        return Err(TokenError::NotYetValid);
+    }
+    Ok(exp)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! registers as [`Revoked`].
 
 mod admin;
+mod elsewhere;
 mod login;
 mod sessions;
 
@@ -13,8 +14,9 @@ pub mod testing;
 mod tests;
 
 pub use admin::Ban;
+pub use elsewhere::Learnt;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, atomic::AtomicI64};
 
 use chinwag_actors::{
     ports::{StoreError, account_store::AccountStore},
@@ -85,7 +87,11 @@ pub struct Accounts {
     tokens: Tokens,
     refresh_ttl_ms: i64,
     tickets: Tickets,
+    /// Other nodes take our tickets.
+    clustered: bool,
     revocations: Revocations,
+    /// When the store was last asked what is revoked.
+    learnt_until_ms: AtomicI64,
     throttle: Throttle,
     counts: Counts,
     revoked: RwLock<Vec<Arc<dyn Revoked>>>,
@@ -108,7 +114,9 @@ impl Accounts {
             tokens: Tokens::new(keys, config.access_token_ttl),
             refresh_ttl_ms: i64::try_from(config.refresh_token_ttl.as_millis()).unwrap_or(i64::MAX),
             tickets: Tickets::default(),
+            clustered: config.cluster.is_some(),
             revocations: Revocations::default(),
+            learnt_until_ms: AtomicI64::new(0),
             throttle: Throttle::new(&config.rates, !config.unlimited),
             counts: Counts::default(),
             revoked: RwLock::default(),
@@ -116,19 +124,8 @@ impl Accounts {
             clock,
             new_user_id,
         };
-        accounts.load_revocations().await?;
+        accounts.learn_revocations().await?;
         Ok(accounts)
-    }
-
-    async fn load_revocations(&self) -> Result<(), StoreError> {
-        let now_ms = self.clock.unix_ms();
-        for (key, expires_at_ms) in self.store.revoked_access_tokens(now_ms).await? {
-            self.revocations.revoke_key(key, expires_at_ms);
-        }
-        for (user, from_ms) in self.store.revoked_users(self.oldest_issue_ms(now_ms)).await? {
-            self.revocations.revoke_user(user, from_ms);
-        }
-        Ok(())
     }
 
     /// Returns the earliest time of issue of a token that has not expired.
@@ -198,18 +195,6 @@ impl Accounts {
         let now_ms = self.clock.unix_ms();
         self.revocations.purge(now_ms, self.oldest_issue_ms(now_ms));
         self.store.remove_expired_tokens(now_ms).await
-    }
-
-    /// Revokes in memory what another node revoked in the store: a token (by `jti`), and tells whoever closes sockets.
-    pub fn token_revoked_elsewhere(&self, jti: &str, expires_at_ms: i64) {
-        self.revocations.revoke_key(jti.to_owned(), expires_at_ms);
-        self.tell_revoked(|listener| listener.token_revoked(jti));
-    }
-
-    /// Revokes in memory what another node revoked in the store: all tokens of a user issued before `from_ms`.
-    pub fn user_revoked_elsewhere(&self, user: UserId, from_ms: i64, reason: RevokedReason) {
-        self.revocations.revoke_user(user, from_ms);
-        self.tell_revoked(|listener| listener.user_revoked(user, reason));
     }
 
     /// Issues tokens as of `at_ms`, the time at which the login *began*: whatever is revoked meanwhile voids them.

@@ -8,7 +8,7 @@ use chinwag_schema::{
 };
 
 use super::{Accounts, RevokedReason, Session, family_key, store_failed, texts};
-use crate::auth::{counts::Operation, refresh, tokens::Identity};
+use crate::auth::{counts::Operation, refresh, tickets::TICKET_TTL, tokens::Identity};
 
 impl Accounts {
     /// Replaces a refresh token by new tokens. No password is hashed here: this is the path of a reconnect storm.
@@ -79,12 +79,24 @@ impl Accounts {
     /// # Errors
     /// `RateLimited` when too many are unspent.
     pub fn ticket(&self, identity: &Identity) -> Result<String, ClientError> {
-        self.counts.ended(Operation::Ticket, self.tickets.issue(identity.clone(), self.now()))
+        let issued = if self.clustered {
+            let signed = || self.tokens.issue_ticket(identity, TICKET_TTL, self.clock.unix_ms());
+            self.tickets.count_signed(identity.user, self.now()).map(|()| signed())
+        } else {
+            self.tickets.issue(identity.clone(), self.now())
+        };
+        self.counts.ended(Operation::Ticket, issued)
     }
 
     /// Spends a ticket; `None` when it is unknown, spent or expired, or its login ended meanwhile.
     pub fn spend_ticket(&self, ticket: &str) -> Option<Identity> {
-        self.tickets.spend(ticket, self.now()).filter(|identity| self.still_valid(identity))
+        let spent = if self.clustered {
+            let (identity, id) = self.tokens.verify_ticket(ticket, self.clock.unix_ms()).ok()?;
+            self.tickets.spend_signed(id, self.now()).then_some(identity)
+        } else {
+            self.tickets.spend(ticket, self.now())
+        };
+        spent.filter(|identity| self.still_valid(identity))
     }
 
     /// Returns a user's account.

@@ -254,10 +254,15 @@ async fn expired_tokens_are_removed_from_the_store_and_from_memory() {
 async fn what_other_nodes_revoke_counts_here() {
     let (fixture, ann) = with_ann().await;
     let (one, two) = (login(&fixture).await, login(&fixture).await);
-    fixture.accounts.token_revoked_elsewhere(&one.identity.jti, one.identity.expires_at_ms);
+    // As another node does.
+    fixture.store.revoke_access_token(&one.identity.jti, one.identity.expires_at_ms).await.unwrap();
+    let learnt = fixture.accounts.learn_revocations().await.unwrap();
+    assert_eq!((learnt.tokens, learnt.users), (vec![one.identity.jti.to_string()], vec![]));
     assert_eq!(fixture.accounts.verify_token(&one.access_token), Err(TokenError::Revoked));
     assert!(fixture.accounts.verify_token(&two.access_token).is_ok());
-    fixture.accounts.user_revoked_elsewhere(ann, fixture.clock.unix_ms() + 1, RevokedReason::Banned);
+    fixture.store.set_banned(ann, true, fixture.clock.unix_ms() + 1).await.unwrap();
+    assert_eq!(fixture.accounts.learn_revocations().await.unwrap().users, [ann]);
     assert_eq!(fixture.accounts.verify_token(&two.access_token), Err(TokenError::Revoked));
-    assert_eq!(fixture.told().len(), 2);
+    assert_eq!(fixture.accounts.learn_revocations().await.unwrap(), Learnt::default(), "each is told once");
+    assert!(fixture.told().is_empty(), "who revoked has told everybody");
 }

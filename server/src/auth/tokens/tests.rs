@@ -181,3 +181,21 @@ fn after_a_rotation_old_tokens_hold_until_their_key_is_removed() {
     assert!(Tokens::new(&new, HOUR).verify(&rotated.issue(UserId(7), &"ann".into(), 3, NOW_MS).0, NOW_MS).is_ok());
     assert_eq!(Tokens::new(&new, HOUR).verify(&token, NOW_MS), Err(TokenError::Invalid));
 }
+
+#[test]
+fn a_ticket_is_good_at_every_node_for_its_time_and_never_as_a_token() {
+    let keys = Keys::random();
+    let (here, there) = (Tokens::new(&keys, Duration::from_secs(3600)), Tokens::new(&keys, Duration::from_secs(60)));
+    let now_ms = 1_800_000_000_000;
+    let (token, identity) = here.issue(UserId(7), &"ann".into(), 42, now_ms);
+    let ticket = here.issue_ticket(&identity, Duration::from_secs(30), now_ms);
+    let (stands_for, id) = there.verify_ticket(&ticket, now_ms + 29_000).unwrap();
+    assert_eq!(stands_for, identity);
+    let other = here.issue_ticket(&identity, Duration::from_secs(30), now_ms);
+    assert_ne!(there.verify_ticket(&other, now_ms).unwrap().1, id, "each is another one");
+    assert_eq!(there.verify_ticket(&ticket, now_ms + 30_000), Err(TokenError::Expired));
+    assert_eq!(there.verify(&ticket, now_ms), Err(TokenError::Invalid));
+    assert_eq!(there.verify_ticket(&token, now_ms), Err(TokenError::Invalid));
+    let strangers = Tokens::new(&Keys::random(), Duration::from_secs(60));
+    assert_eq!(strangers.verify_ticket(&ticket, now_ms), Err(TokenError::Invalid));
+}
