@@ -81,3 +81,48 @@ fn users_are_managed_from_the_command_line() {
     let listed = text(&user(&["list"]).stdout);
     assert!(listed.contains("\tann\t\tbanned"), "{listed}");
 }
+
+#[test]
+fn a_node_of_a_cluster_says_which_service_it_misses_and_shows_no_password() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let run = |args: &[&str], environment: &[(&str, &str)]| {
+        let all: Vec<&str> = args.iter().copied().chain(["--data", "data"]).collect();
+        let output = chinwag(directory.path(), &all, environment);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(!said.contains("s3cret"), "{said}");
+        (output.status.code(), said)
+    };
+    let (code, said) = run(&["serve"], &[("CHINWAG_REDIS", "redis://:s3cret@127.0.0.1:1")]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("--node, --postgres, --scylla, --cluster-key-file are missing"), "{said}");
+
+    let (code, said) = run(&["cluster-key", "key"], &[("CHINWAG_CLUSTER_KEY_FILE", "key")]);
+    assert_eq!(code, Some(0), "though the settings name it: {said}");
+    assert_eq!(std::fs::metadata(directory.path().join("key")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(run(&["cluster-key", "key"], &[]).0, Some(1), "it is there already");
+    let node = [
+        ("CHINWAG_NODE", "a"),
+        // Nobody listens there.
+        ("CHINWAG_POSTGRES", "postgres://chat:s3cret@127.0.0.1:1/chat"),
+        ("CHINWAG_SCYLLA", "127.0.0.1:1"),
+        ("CHINWAG_REDIS", "redis://:s3cret@127.0.0.1:1"),
+        ("CHINWAG_CLUSTER_KEY_FILE", "key"),
+    ];
+    let (code, said) = run(&["user", "list"], &node);
+    assert_eq!(code, Some(6), "{said}");
+    let (code, said) = run(&["migrate", "--dry-run"], &node);
+    assert_eq!(code, Some(6), "{said}");
+    assert_eq!(run(&["backup", "file"], &node).0, Some(2));
+    let (code, said) = run(&["config"], &node);
+    assert!(code == Some(0) && said.contains("postgres://chat:********@127.0.0.1:1/chat"), "{said}");
+    let (code, said) =
+        run(&["doctor", "--http", "127.0.0.1:0", "--messenger", "off", "--presence", "off", "--ops", "off"], &node);
+    assert_eq!(code, Some(1), "{said}");
+    for service in ["FAIL  Postgres", "FAIL  ScyllaDB or Cassandra", "FAIL  Redis"] {
+        assert!(said.contains(service), "{said}");
+    }
+    let kept: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(kept, ["key"], "no command made a data directory");
+}

@@ -127,12 +127,21 @@ pub(super) async fn open(
     let threads = (config.worker_threads / 2).clamp(1, THREADS_MAX);
     let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name("services").enable_all().build();
     let services = Services { runtime: Some(runtime.map_err(ServiceError::Threads)?), _lock: lock };
-    let stores = connect(config, cluster, &services).await?;
+    let patience = match opener {
+        Opener::Server => PATIENCE,
+        // Somebody sits there and waits.
+        Opener::Command => Duration::ZERO,
+    };
+    let stores = connect(config, cluster, &services, Instant::now() + patience).await?;
     Ok((stores, services))
 }
 
-async fn connect(config: &Config, cluster: &Cluster, services: &Services) -> Result<Stores, ServiceError> {
-    let until = Instant::now() + PATIENCE;
+async fn connect(
+    config: &Config,
+    cluster: &Cluster,
+    services: &Services,
+    until: Instant,
+) -> Result<Stores, ServiceError> {
     let (postgres, scylla, redis) =
         (postgres_options(cluster), scylla_options(config, cluster), redis_options(cluster)?);
     let accounts = {
