@@ -31,6 +31,8 @@ pub enum Reach {
     Fine,
     /// Every call fails at once.
     Refused,
+    /// Nothing can be written.
+    ReadOnly,
     /// Every call hangs and does nothing.
     Silent,
     /// The next renewal does its work, and its answer waits; then as `Silent`.
@@ -46,12 +48,13 @@ pub struct Line {
 
 impl Line {
     fn reach(&self) -> Reach {
-        [Reach::Fine, Reach::Refused, Reach::Silent, Reach::AnswerHeld][usize::from(self.reach.load(SeqCst))]
+        [Reach::Fine, Reach::Refused, Reach::ReadOnly, Reach::Silent, Reach::AnswerHeld]
+            [usize::from(self.reach.load(SeqCst))]
     }
 
     async fn to(&self) -> StoreResult<Arc<EmbeddedDirectory>> {
         match self.reach() {
-            Reach::Fine | Reach::AnswerHeld => Ok(self.inner.lock().unwrap().clone()),
+            Reach::Fine | Reach::ReadOnly | Reach::AnswerHeld => Ok(self.inner.lock().unwrap().clone()),
             Reach::Refused => Err(StoreError::Unavailable("refused".into())),
             Reach::Silent => std::future::pending().await,
         }
@@ -61,6 +64,9 @@ impl Line {
 #[async_trait]
 impl Directory for Line {
     async fn renew_node(&self, node: NodeLease, lease: Duration) -> StoreResult<Renewed> {
+        if self.reach() == Reach::ReadOnly {
+            return Err(StoreError::Unavailable("read only".into()));
+        }
         self.to().await?.renew_node(node, lease).await
     }
 
