@@ -401,7 +401,8 @@ impl Behaviour for Directory {
                 far::guest(name, reply, cx);
             }
             DirectoryMessage::Held { name, held, reply } => {
-                let _ = reply.send(held.map_err(|error| store_error(&error)).and_then(|user| guest(name, Some(user), cx)));
+                let _ =
+                    reply.send(held.map_err(|error| store_error(&error)).and_then(|user| guest(name, Some(user), cx)));
             }
             DirectoryMessage::IsGuestName { name, reply } => {
                 let now = cx.now();

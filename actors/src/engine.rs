@@ -21,9 +21,8 @@ use tokio::sync::{Notify, oneshot};
 use crate::{
     breaker::BreakerGauge,
     cluster::{
-        Cluster, ClusterSettings,
+        Cluster, ClusterSettings, keeping,
         park::{Park, keep_expiring},
-        keeping,
         shards::{self, BootClock, JoinError, ShardState, ShardTable, ShardsMessage},
     },
     conversation::{

@@ -28,39 +28,99 @@ use crate::{
 pub enum Frame {
     // ---- from a home to an owner
     /// Something for a conversation; answered with [`Self::Answered`] of the same number, but for 0, for which nobody waits.
-    Command { n: u64, conversation: ConversationId, command: Command },
+    Command {
+        n: u64,
+        conversation: ConversationId,
+        command: Command,
+    },
     /// A socket of a member of these conversations opened: those that are awake want to know.
-    Online { user: UserId, slot: Slot, dialect: Dialect, conversations: Vec<ConversationId> },
+    Online {
+        user: UserId,
+        slot: Slot,
+        dialect: Dialect,
+        conversations: Vec<ConversationId>,
+    },
     /// Sockets of members: the answer to [`Self::Interest`]. `added` to [`Self::Joined`].
-    Sockets { conversation: ConversationId, sockets: Vec<(UserId, Slot, Dialect)>, added: bool },
+    Sockets {
+        conversation: ConversationId,
+        sockets: Vec<(UserId, Slot, Dialect)>,
+        added: bool,
+    },
     /// A socket is gone.
-    Gone { user: UserId, slot: Slot },
+    Gone {
+        user: UserId,
+        slot: Slot,
+    },
 
     // ---- from an owner to a home
-    Answered { n: u64, answer: Answer },
+    Answered {
+        n: u64,
+        answer: Answer,
+    },
     /// The conversation isn't this node's (any more): whoever asked must find its owner and ask again.
-    Elsewhere { n: u64, conversation: ConversationId },
+    Elsewhere {
+        n: u64,
+        conversation: ConversationId,
+    },
     /// Events for all sockets there that are attached to the conversation.
-    Deliver { conversation: ConversationId, events: Vec<Sent> },
-    Attach { conversation: ConversationId, slot: Slot, replay: Vec<Shared>, upto: Seq },
-    Detach { conversation: ConversationId, slot: Slot },
-    Send { slots: Vec<Slot>, event: Shared },
-    Wake { slot: Slot, woken: Woken },
-    Asleep { slot: Slot, woken: Woken },
-    Close { slot: Slot, code: u16 },
+    Deliver {
+        conversation: ConversationId,
+        events: Vec<Sent>,
+    },
+    Attach {
+        conversation: ConversationId,
+        slot: Slot,
+        replay: Vec<Shared>,
+        upto: Seq,
+    },
+    Detach {
+        conversation: ConversationId,
+        slot: Slot,
+    },
+    Send {
+        slots: Vec<Slot>,
+        event: Shared,
+    },
+    Wake {
+        slot: Slot,
+        woken: Woken,
+    },
+    Asleep {
+        slot: Slot,
+        woken: Woken,
+    },
+    Close {
+        slot: Slot,
+        code: u16,
+    },
     /// A conversation woke up and wants to know the sockets of these members.
-    Interest { conversation: ConversationId, users: Vec<UserId> },
+    Interest {
+        conversation: ConversationId,
+        users: Vec<UserId>,
+    },
     /// A user became a member.
-    Joined { conversation: ConversationId, user: UserId },
+    Joined {
+        conversation: ConversationId,
+        user: UserId,
+    },
 
     // ---- from any node to any
     /// A question to a node, and its answer.
-    Ask { n: u64, question: Question },
-    Told { n: u64, told: Told },
+    Ask {
+        n: u64,
+        question: Question,
+    },
+    Told {
+        n: u64,
+        told: Told,
+    },
     /// Shards were offered to the receiver.
     Look,
     /// An event for all sockets of these users.
-    Notify { users: Vec<UserId>, event: Shared },
+    Notify {
+        users: Vec<UserId>,
+        event: Shared,
+    },
 }
 
 /// An event of a batch, and the socket that doesn't get it.

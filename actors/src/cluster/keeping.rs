@@ -37,7 +37,9 @@ impl Node {
         let (done, handed_over) = oneshot::channel();
         let _ = keeper.tell_always(ShardsMessage::Drain { done });
         if timeout(HAND_OVER_PATIENCE, handed_over).await.is_err() {
-            tracing::warn!("the other nodes didn't take all shards in time; they will when this node's lease has ended");
+            tracing::warn!(
+                "the other nodes didn't take all shards in time; they will when this node's lease has ended"
+            );
         }
     }
 

@@ -224,14 +224,7 @@ impl Ready {
     }
 
     /// Attaches a socket that has everything up to `after`.
-    fn attach_from<P: Policy>(
-        &mut self,
-        from: Arc<Caller>,
-        after: Seq,
-        way: Way,
-        reply: ReplyTo,
-        cx: &mut C<'_, P>,
-    ) {
+    fn attach_from<P: Policy>(&mut self, from: Arc<Caller>, after: Seq, way: Way, reply: ReplyTo, cx: &mut C<'_, P>) {
         if after >= self.head.seq || self.recent.after(after).is_some() {
             return self.attach_with(&from, after, way, Page::default(), reply, cx);
         }

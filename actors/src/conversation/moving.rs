@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use chinwag_schema::{error::ClientError, ids::Seq};
 
-use super::{C, Conversation, ConversationKeep, Phase, Ready, listeners::Place, messages::ConversationMessage, policy::Policy};
+use super::{
+    C, Conversation, ConversationKeep, Phase, Ready, listeners::Place, messages::ConversationMessage, policy::Policy,
+};
 use crate::cluster::{peer::PeerMessage, shards::HandedOver};
 
 impl<P: Policy> Conversation<P> {

@@ -94,7 +94,13 @@ impl Router {
         }
     }
 
-    fn tell_local(&self, node: &Arc<Node>, id: ConversationId, kind: ConversationKind, mut message: ConversationMessage) {
+    fn tell_local(
+        &self,
+        node: &Arc<Node>,
+        id: ConversationId,
+        kind: ConversationKind,
+        mut message: ConversationMessage,
+    ) {
         loop {
             let mailbox = {
                 let mut part = self.part(id);

@@ -136,7 +136,8 @@ pub(super) fn changed(users: Vec<PresenceChange>, cx: &mut P<'_>) {
 /// Other nodes were lost: who is on none any more is offline.
 pub(super) fn nodes_lost(cx: &mut P<'_>) {
     let known = &cx.keep.known;
-    let doubtful = known.watchers.iter().filter(|(user, watched)| watched.far_online && !known.users.contains_key(user));
+    let doubtful =
+        known.watchers.iter().filter(|(user, watched)| watched.far_online && !known.users.contains_key(user));
     let users: Vec<UserId> = doubtful.map(|(&user, _)| user).collect();
     if !users.is_empty() {
         locate(users, Purpose::NodesLost, cx);
