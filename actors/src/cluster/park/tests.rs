@@ -183,7 +183,7 @@ fn order_holds_with_many_threads() {
     let owned = AtomicUsize::new(0);
     let park = Park::<(usize, usize)>::new(|_| panic!("nothing is refused"));
     let place = |message| {
-        if owned.load(SeqCst) % 3 == 0 {
+        if owned.load(SeqCst).is_multiple_of(3) {
             return Err(message);
         }
         told.lock().unwrap().push(message);

@@ -7,7 +7,7 @@
 //! keeper   the actor that looks, renews, claims and hands over
 //! ```
 //!
-//! The rules (`ops/decisions` and ARCHITECTURE.md have the reasons):
+//! The rules:
 //!
 //! - A node owns a shard while the directory names it with its term and the node's own lease runs. The lease is measured here, on a
 //!   clock that doesn't stop, from *before* a renewal was sent that renewed all shards at once. After its end [`ShardTable::term`] is
@@ -66,7 +66,8 @@ pub enum ShardEvent {
     ///
     /// [`limits::shards::HAND_OVER_MAX`]: chinwag_schema::limits::shards::HAND_OVER_MAX
     HandOver { shard: Shard, to: Option<NodeId>, done: HandedOver },
-    /// This node was offered these shards: a peer that is told [`ShardsMessage::Look`] takes them at once instead of within a second.
+    /// These shards were given up and are offered to a node, which takes them within a second; at once if its keeper is told
+    /// [`ShardsMessage::Look`].
     Offered { to: NodeId, shards: Vec<Shard> },
     /// Another owner of these shards became known: what waits for them can be told.
     OwnersChanged(Vec<Shard>),

@@ -99,8 +99,11 @@ message_kinds!(ShardsMessage {
 /// What a look showed.
 pub struct Looked {
     sent: Duration,
-    result: StoreResult<(Vec<NodeLease>, Vec<(Shard, Owner)>)>,
+    result: StoreResult<Shown>,
 }
+
+/// The nodes whose leases run, and the owners of shards.
+type Shown = (Vec<NodeLease>, Vec<(Shard, Owner)>);
 
 /// Terms that came from the account store.
 pub struct Termed {
