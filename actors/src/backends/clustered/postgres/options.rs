@@ -2,13 +2,19 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use chinwag_schema::limits::postgres as limits;
+use chinwag_schema::limits::{postgres as limits, storage::DEADLINE};
 use tokio_postgres::{
     Config,
     config::{Host, SslMode, TargetSessionAttrs},
 };
 
 use super::PostgresError;
+
+// An operation gives up by itself, with its own reason, before its caller does.
+const _: () = assert!(
+    limits::ACQUIRE_TIMEOUT.as_millis() + limits::STATEMENT_TIMEOUT.as_millis() + limits::ANSWER_GRACE.as_millis()
+        < DEADLINE.as_millis()
+);
 
 /// How to reach Postgres.
 #[derive(Clone)]
