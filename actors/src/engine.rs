@@ -256,8 +256,8 @@ impl Node {
 
         let cluster = Arc::new(Cluster::new(lease, bus.clone(), cluster));
         let relays_there = relays.clone();
-        let refuse = move |(_, message): Parked| refuse_parked(message, &relays_there);
-        let park = Arc::new(Park::passing(refuse, |(_, message): &Parked| message.must_arrive()));
+        let refuse = move |parked: Parked| refuse_parked(parked.1, &relays_there);
+        let park = Arc::new(Park::passing(refuse, |parked: &Parked| parked.1.must_arrive()));
         keep_expiring(&park, runtime.placement());
         let keep = PresenceKeep {
             accounts: accounts.clone(),

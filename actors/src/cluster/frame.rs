@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chinwag_schema::{
     error::CloseCode,
-    event::Event,
+    event::{Event, EventBody, LogEvent},
     ids::{ConversationId, EventId, Seq, Slot, UserId},
     model::{Pointer, Position, Role},
     wire::{Dialect, encoded_event::EncodedEvent},
@@ -66,6 +66,12 @@ pub enum Frame {
     Deliver {
         conversation: ConversationId,
         events: Vec<Sent>,
+    },
+    /// The beginning of a replay that is too long for one frame; [`Self::Attach`] has the rest.
+    Replay {
+        conversation: ConversationId,
+        slot: Slot,
+        events: Vec<Shared>,
     },
     Attach {
         conversation: ConversationId,
@@ -167,10 +173,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Takes a message apart; gives it back when it is none that travels (a conversation's own work, news from its node's directory).
-    pub fn of(message: ConversationMessage) -> Result<(Self, ReplyTo), ConversationMessage> {
+    /// Takes a message apart; `None` when it is none that travels (a conversation's own work, news from its node's directory).
+    pub fn of(message: ConversationMessage) -> Option<(Self, ReplyTo)> {
         use ConversationMessage as M;
-        Ok(match message {
+        Some(match message {
             M::Post { from, client_id, content, reply } => (Self::Post { from, client_id, content }, reply),
             M::Edit { from, target, content, within_ms, reply } => {
                 (Self::Edit { from, target, content, within_ms }, reply)
@@ -190,7 +196,7 @@ impl Command {
             M::Attach { from, after } => (Self::Attach { from, after }, ReplyTo::nobody()),
             M::Typing { from, active } => (Self::Typing { from, active }, ReplyTo::nobody()),
             M::Announce { from, requested } => (Self::Announce { from, requested }, ReplyTo::nobody()),
-            other => return Err(other),
+            _ => return None,
         })
     }
 
@@ -243,19 +249,31 @@ impl Command {
 }
 
 impl Frame {
-    /// Makes the frame of what a conversation hands to sockets of another node.
+    /// Makes the frames of what a conversation hands to sockets of another node, none of them longer than an envelope can be.
     ///
     /// # Panics
     /// On an answer: those are told to the peer's `ReplyTo`, not to a relay.
-    pub fn of_relay(message: RelayMessage) -> Self {
-        match message {
+    pub fn of_relay(message: RelayMessage) -> Vec<Self> {
+        vec![match message {
             RelayMessage::Deliver { conversation, events } => {
-                let events = events.into_iter().map(|(event, except)| Sent(Shared(event), except)).collect();
-                Self::Deliver { conversation, events }
+                let parts = in_parts(events, |(event, _)| event);
+                let deliver = |events: Vec<(Arc<EncodedEvent>, Option<Slot>)>| Self::Deliver {
+                    conversation,
+                    events: events.into_iter().map(|(event, except)| Sent(Shared(event), except)).collect(),
+                };
+                return parts.into_iter().map(deliver).collect();
             }
             RelayMessage::Attach { conversation, slot, replay, upto } => {
-                let replay = replay.into_iter().map(Shared).collect();
-                Self::Attach { conversation, slot, replay, upto }
+                let mut parts = in_parts(replay, |event| event);
+                let last = parts.pop().unwrap_or_default().into_iter().map(Shared).collect();
+                let replay = |events: Vec<Arc<EncodedEvent>>| Self::Replay {
+                    conversation,
+                    slot,
+                    events: events.into_iter().map(Shared).collect(),
+                };
+                let mut frames: Vec<Self> = parts.into_iter().map(replay).collect();
+                frames.push(Self::Attach { conversation, slot, replay: last, upto });
+                return frames;
             }
             RelayMessage::Detach { conversation, slot } => Self::Detach { conversation, slot },
             RelayMessage::Send { slots, event } => Self::Send { slots, event: Shared(event) },
@@ -263,7 +281,7 @@ impl Frame {
             RelayMessage::Asleep { slot, woken } => Self::Asleep { slot, woken },
             RelayMessage::Close { slot, code, reason: _ } => Self::Close { slot, code: code.0 },
             RelayMessage::Answer { .. } => unreachable!("answers have a number of their own"),
-        }
+        }]
     }
 
     /// Writes the frame.
@@ -280,6 +298,42 @@ impl Frame {
     }
 }
 
+/// Text of the events in one frame, bytes. A text may be six times as long as JSON, and an event has another half KiB around it:
+/// with [`PART_MAX_EVENTS`] that stays below the largest frame.
+const PART_MAX_BYTES: usize = 96 * 1024;
+const PART_MAX_EVENTS: usize = 256;
+
+/// Cuts a list of events so that each part fits a frame.
+fn in_parts<T>(events: Vec<T>, event: impl Fn(&T) -> &EncodedEvent) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = Vec::new();
+    let mut bytes = 0;
+    for one in events {
+        let length = text_bytes(event(&one).event());
+        match parts.last_mut() {
+            Some(part) if part.len() < PART_MAX_EVENTS && bytes + length <= PART_MAX_BYTES => {
+                bytes += length;
+                part.push(one);
+            }
+            _ => {
+                bytes = length;
+                parts.push(vec![one]);
+            }
+        }
+    }
+    parts
+}
+
+fn text_bytes(event: &Event) -> usize {
+    let of = |event: &LogEvent| match &event.body {
+        EventBody::Message(message) => message.content.len(),
+        _ => 0,
+    };
+    match event {
+        Event::Sequenced { event, target, .. } => of(event) + target.as_ref().map_or(0, of),
+        _ => 0,
+    }
+}
+
 /// Returns the batch that a relay takes.
 pub fn batch(events: Vec<Sent>) -> Batch {
     events.into_iter().map(|Sent(event, except)| (event.0, except)).collect()
@@ -292,5 +346,74 @@ pub fn close_reason(code: CloseCode) -> &'static str {
         CloseCode::REVOKED => "credentials revoked",
         CloseCode::SLOW_READER => "too many events at once",
         _ => "closed by the server",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chinwag_schema::{
+        event::{MessageBody, Origin},
+        ids::{Epoch, NodeId},
+        model::ConversationKind,
+    };
+
+    use super::*;
+    use crate::cluster::envelope::FRAME_MAX_BYTES;
+
+    fn event(seq: u64, content: &str) -> Arc<EncodedEvent> {
+        let origin = Origin {
+            conversation: ConversationId(1),
+            kind: ConversationKind::Group,
+            name: None,
+            chat_id: None,
+            epoch: Epoch(1),
+        };
+        let body = EventBody::Message(MessageBody {
+            client_id: None,
+            content: content.into(),
+            edited_at_ms: None,
+            deleted: false,
+        });
+        let event = LogEvent {
+            seq: Seq(seq),
+            id: EventId(1),
+            at_ms: 1,
+            sender: UserId(1),
+            sender_name: "ann".into(),
+            messages: seq,
+            own: seq,
+            body,
+        };
+        Arc::new(EncodedEvent::new(Event::Sequenced { origin: Arc::new(origin), event, target: None }, 1))
+    }
+
+    #[test]
+    fn whatever_a_conversation_delivers_fits_frames_and_keeps_its_order() {
+        // What JSON makes longest: six bytes for one.
+        let worst = "\u{1}".repeat(16 * 1024);
+        let slot = Slot { node: NodeId(1), worker: 0, generation: 1, index: 1 };
+        for content in [worst.as_str(), "short"] {
+            let replay: Vec<_> = (1..=1000).map(|seq| event(seq, content)).collect();
+            let attach = RelayMessage::Attach { conversation: ConversationId(1), slot, replay, upto: Seq(1000) };
+            let mut seqs = Vec::new();
+            let frames = Frame::of_relay(attach);
+            for (nth, frame) in frames.iter().enumerate() {
+                let bytes = frame.encode();
+                assert!(bytes.len() <= FRAME_MAX_BYTES, "{} bytes", bytes.len());
+                let events = match Frame::decode(&bytes).unwrap() {
+                    Frame::Replay { events, .. } => events,
+                    Frame::Attach { replay, upto, .. } => {
+                        assert_eq!((nth, upto), (frames.len() - 1, Seq(1000)), "the last");
+                        replay
+                    }
+                    _ => panic!("neither"),
+                };
+                seqs.extend(events.iter().map(|event| match event.0.event() {
+                    Event::Sequenced { event, .. } => event.seq.0,
+                    _ => 0,
+                }));
+            }
+            assert_eq!(seqs, (1..=1000).collect::<Vec<_>>());
+        }
     }
 }

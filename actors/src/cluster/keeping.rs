@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chinwag_schema::ids::{ConversationId, Term};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{
@@ -40,6 +41,15 @@ impl Node {
             tracing::warn!(
                 "the other nodes didn't take all shards in time; they will when this node's lease has ended"
             );
+        }
+    }
+
+    /// The store refused this node's term for a conversation: a larger one was given out, which the keeper must exceed, or accept.
+    pub fn fenced(&self, conversation: ConversationId, term: Term) {
+        if let Some(keeper) = self.keeper.get() {
+            let shard = conversation.shard();
+            // Full: the next one says it again.
+            let _ = keeper.tell(ShardsMessage::Fenced { shard, term, found: None });
         }
     }
 

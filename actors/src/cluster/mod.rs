@@ -135,14 +135,14 @@ impl Cluster {
         }
     }
 
-    /// Sends a message to the owner of its conversation; gives it back if that was never heard of.
+    /// Sends a message to the owner of its conversation; gives it back if that was never heard of ([`None`]: it is on its way).
     pub fn forward(
         &self,
         owner: NodeId,
         conversation: ConversationId,
         message: ConversationMessage,
-    ) -> Result<(), ConversationMessage> {
-        let Some(peer) = self.peer_or_start(owner) else { return Err(message) };
+    ) -> Option<ConversationMessage> {
+        let Some(peer) = self.peer_or_start(owner) else { return Some(message) };
         let always = message.must_arrive();
         let forward = PeerMessage::Forward { conversation, message };
         let told = match always {
@@ -154,6 +154,6 @@ impl Cluster {
         {
             message.refuse(ClientError::unavailable("the conversation's node"));
         }
-        Ok(())
+        None
     }
 }

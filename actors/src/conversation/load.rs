@@ -30,7 +30,7 @@ use crate::{
     directory::DirectoryMessage,
     engine::Node,
     ports::{
-        StoreResult,
+        StoreError, StoreResult,
         message_store::{Direction, Filter},
     },
 };
@@ -83,6 +83,9 @@ impl<P: Policy> Conversation<P> {
             Ok(Some(loaded)) => loaded,
             Ok(None) => return self.refuse(policy::unknown(), cx),
             Err(error) => {
+                if let (StoreError::Fenced, Some(term)) = (&error, cx.keep.node.shards.term(cx.keep.id.shard())) {
+                    cx.keep.node.fenced(cx.keep.id, term);
+                }
                 tracing::warn!(conversation = %cx.keep.id, %error, "a conversation could not be loaded");
                 return self.refuse(store_failed(&error), cx);
             }

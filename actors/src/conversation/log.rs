@@ -286,6 +286,7 @@ impl Ready {
     fn fenced<P: Policy>(&mut self, cx: &mut C<'_, P>) {
         tracing::warn!(conversation = %cx.keep.id, term = self.term.0, "fenced; the conversation is loaded again");
         self.fail_all(&ClientError::unavailable("the conversation"));
+        cx.keep.node.fenced(cx.keep.id, self.term);
         // In place: those who listen are known nowhere else, and what somebody appended is delivered to them then. A later owner's term
         // refuses the claim.
         cx.rebuild();

@@ -24,7 +24,7 @@ use crate::{
 const PARTS: usize = 64;
 
 /// A message that waits until its conversation has an owner.
-pub type Parked = (ConversationId, ConversationMessage);
+pub type Parked = Box<(ConversationId, ConversationMessage)>;
 
 type Active = FxHashMap<ConversationId, Mailbox<ConversationMessage>>;
 
@@ -63,7 +63,7 @@ impl Router {
         if node.owns(id) && !node.park.waits(shard) {
             return self.tell_local(&node, id, kind, message);
         }
-        node.park.tell(shard, (id, message), |parked| self.place(&node, parked));
+        node.park.tell(shard, Box::new((id, message)), |parked| self.place(&node, parked));
     }
 
     /// Tells what waits for a shard, if it has an owner now.
@@ -74,14 +74,16 @@ impl Router {
     }
 
     /// Tells the conversation here, or its owner elsewhere; gives the message back while nobody is known to own it.
-    fn place(&self, node: &Arc<Node>, (id, message): Parked) -> Result<(), Parked> {
-        let shard = id.shard();
-        match (node.shards.state(shard), kind_of(id)) {
-            (ShardState::Ours(_), Some(kind)) => self.tell_local(node, id, kind, message),
+    fn place(&self, node: &Arc<Node>, parked: Parked) -> Result<(), Parked> {
+        let id = parked.0;
+        match (node.shards.state(id.shard()), kind_of(id)) {
+            (ShardState::Ours(_), Some(kind)) => self.tell_local(node, id, kind, parked.1),
             (ShardState::Anothers(owner), _) => {
-                return node.cluster.forward(owner, id, message).map_err(|message| (id, message));
+                if let Some(message) = node.cluster.forward(owner, id, parked.1) {
+                    return Err(Box::new((id, message)));
+                }
             }
-            _ => return Err((id, message)),
+            _ => return Err(parked),
         }
         Ok(())
     }

@@ -176,7 +176,11 @@ mod tests {
         let begun = (process.cpu().unwrap(), std::time::Instant::now());
         std::thread::scope(|scope| {
             for _ in 0..8 {
-                scope.spawn(|| (0..200).for_each(|_| drop(process.cpu().unwrap())));
+                scope.spawn(|| {
+                    (0..200).for_each(|_| {
+                        process.cpu().unwrap();
+                    })
+                });
             }
         });
         let (used, took) = (process.cpu().unwrap() - begun.0, begun.1.elapsed());

@@ -63,6 +63,13 @@ pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
                 }
             }
         }
+        Frame::Replay { conversation, slot, events } => {
+            if cx.keep.home.knows(conversation, slot) {
+                for event in events {
+                    relay(slot, RelayMessage::Send { slots: vec![slot], event: event.0 }, cx);
+                }
+            }
+        }
         Frame::Attach { conversation, slot, replay, upto } => {
             if cx.keep.home.attached(conversation, slot, upto) {
                 let replay = replay.into_iter().map(|event| event.0).collect();

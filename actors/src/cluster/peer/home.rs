@@ -80,7 +80,7 @@ impl Home {
             message.refuse(ClientError::unavailable("the conversation's node"));
             return None;
         }
-        let (command, reply) = Command::of(message).ok()?;
+        let (command, reply) = Command::of(message)?;
         self.note(conversation, &command);
         if reply.is_nobody() {
             return Some(Frame::Command { n: 0, conversation, command });
@@ -151,6 +151,11 @@ impl Home {
             }
         }
         reply.send(answer);
+    }
+
+    /// Says whether a socket has, or is about to get, a place in a conversation there.
+    pub fn knows(&self, conversation: ConversationId, slot: Slot) -> bool {
+        self.conversations.get(&conversation).is_some_and(|far| far.places.contains_key(&slot))
     }
 
     /// The owner attached a socket; false if it isn't there any more.

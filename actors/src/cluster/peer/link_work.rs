@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chinwag_schema::{
+    error::{ClientError, ErrorCode},
     ids::{Incarnation, NodeId},
     limits::link::ENVELOPE_VALID,
 };
@@ -16,7 +17,7 @@ use crate::{
         link::{Class, Event, Link, Refused, Ticket},
         shards::{BootClock, LeaseClock},
     },
-    conversation::messages::ConversationMessage,
+    conversation::messages::{Answer, ConversationMessage},
     engine::Node,
     ports::StoreResult,
 };
@@ -40,6 +41,7 @@ pub(super) fn now() -> Duration {
 pub(super) fn send(frame: &Frame, class: Class, cx: &mut P<'_>) {
     let Err(refused) = cx.keep.link.send(frame.encode(), class, now()) else { return };
     match (class, refused) {
+        (_, Refused::TooLong) => too_long(frame, cx),
         // May be lost.
         (Class::Ephemeral, _) => {}
         // Said by an event.
@@ -49,6 +51,15 @@ pub(super) fn send(frame: &Frame, class: Class, cx: &mut P<'_>) {
             reset(cx);
         }
     }
+}
+
+/// A frame that no envelope can hold; conversations cut what they deliver, so it is an answer, a long page most likely.
+fn too_long(frame: &Frame, cx: &mut P<'_>) {
+    let Frame::Answered { n, .. } = frame else {
+        return tracing::error!(node = cx.keep.peer.0, "a frame for another node is too long, and was dropped");
+    };
+    let error = ClientError::new(ErrorCode::TooLarge, "the page is too large: ask for fewer events").field("limit");
+    send(&Frame::Answered { n: *n, answer: Answer::Failed(error) }, Class::Kept, cx);
 }
 
 /// Begins anew: what is on its way is lost, and both sides know it.

@@ -196,7 +196,9 @@ impl Behaviour for Peer {
             }
             PeerMessage::Relay(message) => {
                 let class = class_of(&message);
-                link_work::send(&Frame::of_relay(message), class, cx);
+                for frame in Frame::of_relay(message) {
+                    link_work::send(&frame, class, cx);
+                }
             }
             PeerMessage::Answered { n, answer } => send(Frame::Answered { n, answer }, cx),
             PeerMessage::Online { user, slot, dialect, conversations } => {
