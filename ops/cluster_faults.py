@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Talks through a cluster while its nodes are killed, stopped and restarted, and checks what everybody heard.
+"""Talks through a cluster while its nodes are killed, stopped and restarted and Redis is wiped, and checks what everybody heard.
 
-    ops/cluster_faults.py [--name NAME] [--members N] [--faults kill,stop,term]
+    ops/cluster_faults.py [--name NAME] [--members N] [--faults kill,stop,term,wipe]
 
 The cluster runs already (`ops/cluster up 3`). Members of one group, spread over the nodes, write all the time. A member whose node is gone
 goes to another one and resumes, as a client of ops/protocol/native.md does: everything unanswered is sent again under its message id. At
@@ -53,7 +53,8 @@ class Nodes:
         self.name = name
         target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         path = target / "cluster" / name / "cluster.json"
-        self.nodes = json.loads(path.read_text())["nodes"]
+        cluster = json.loads(path.read_text())
+        self.nodes, self.redis = cluster["nodes"], cluster["services"]["redis"]
 
     def address(self, n: int) -> str:
         http_address = self.nodes[n % len(self.nodes)]["http"]
@@ -63,6 +64,16 @@ class Nodes:
         node = self.nodes[n % len(self.nodes)]["name"]
         print(f"    {what} {node}", flush=True)
         subprocess.run([ROOT / "ops" / "cluster", what, node, "--name", self.name], check=True, stdout=subprocess.DEVNULL)
+
+
+    def wipe_redis(self) -> None:
+        """Empties Redis, for every cluster that shares it."""
+        print("    wipe Redis", flush=True)
+        host, port = self.redis.removeprefix("redis://").split("/")[0].split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as redis:
+            redis.sendall(b"FLUSHALL\r\n")
+            if not redis.recv(64).startswith(b"+OK"):
+                raise SystemExit("FAILED: Redis wasn't wiped")
 
 
 class Member(threading.Thread):
@@ -233,6 +244,11 @@ def fault(kind: str, n: int, nodes: Nodes) -> None:
         nodes.do("stop", n)
         time.sleep(15)
         nodes.do("cont", n)
+    elif kind == "wipe":
+        nodes.wipe_redis()
+        time.sleep(POSTING_BACK_S)
+    else:
+        raise SystemExit(f"there is no fault '{kind}': kill, term, stop, wipe")
     time.sleep(CALM_S)
 
 
@@ -240,7 +256,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--name", default="default", help="of the cluster")
     parser.add_argument("--members", type=int, default=9)
-    parser.add_argument("--faults", default="kill,term,stop,kill,term,stop", help="one after the other, each to the next node")
+    parser.add_argument("--faults", default="kill,term,stop,wipe", help="one after the other, each to the next node")
     options = parser.parse_args()
     nodes = Nodes(options.name)
     tokens = []
