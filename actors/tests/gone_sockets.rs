@@ -87,7 +87,7 @@ fn a_socket_that_closed_while_its_conversation_woke_up_is_not_attached() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         // As a session of hers tells it right before its end.
-        let slot = Slot { node: NodeId(0), worker: 0, generation: 9, index: 99 };
+        let slot = Slot { node: NodeId(1), worker: 0, generation: 9, index: 99 };
         let from =
             Arc::new(Caller { slot, user: identity.user, name: identity.name, dialect: Dialect::Native, guest: false });
         engine.node.conversations.tell(id, ConversationMessage::Attach { from, after: Seq(0) });
@@ -160,7 +160,7 @@ fn a_socket_attached_after_it_wrote_is_not_sent_its_own_messages() {
             let send = json!({"id": content, "type": "send", "conversation": group, "message_id": message_id, "content": content});
             reply(client, send).await;
         }
-        let slot = Slot { node: NodeId(0), worker: 0, generation: 1, index: 0 };
+        let slot = Slot { node: NodeId(1), worker: 0, generation: 1, index: 0 };
         assert_eq!(welcome["session"], slot.to_string());
         reply(&ann, json!({"id": "before", "type": "ping"})).await;
         ann.come();

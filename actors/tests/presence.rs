@@ -14,7 +14,7 @@ fn who_asks_after_a_socket_opened_sees_its_user_online() {
     run(async || {
         let engine = Engine::start().await;
         let ann = engine.account("ann").await;
-        let slot = Slot { node: NodeId(0), worker: 0, generation: 9, index: 99 };
+        let slot = Slot { node: NodeId(1), worker: 0, generation: 9, index: 99 };
         let (dialect, token_id, expires_at_ms) = (Dialect::Messenger, None, None);
         let opened =
             OpenedSocket { slot, user: ann.user, name: ann.name, dialect, guest: false, token_id, expires_at_ms };
