@@ -6,8 +6,8 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    cargo build --release --locked -p chinwag \
-    && cp target/release/chinwag /chinwag \
+    cargo build --profile dist --locked -p chinwag \
+    && cp target/dist/chinwag /chinwag \
     && mkdir /data
 
 # glibc and nothing else: no shell, no package manager. Its user `nonroot` is 65532.
