@@ -419,6 +419,7 @@ impl Behaviour for Directory {
             }
             DirectoryMessage::Anew => {
                 far::register(true, cx);
+                far::hold_names(cx);
                 cx.after(far::FIND_ALL_AFTER, DirectoryMessage::FindAll);
             }
             DirectoryMessage::FindAll => far::find_all(cx),

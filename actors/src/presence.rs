@@ -186,9 +186,13 @@ impl Behaviour for Presence {
                 let new = matches!(online, std::collections::hash_map::Entry::Vacant(_));
                 let online =
                     online.or_insert_with(|| Online { name: name.clone(), sockets: 0, closed_at_ms: None, round: 0 });
+                let back = !new && online.sockets == 0;
                 online.sockets += 1;
                 online.round = online.round.wrapping_add(1);
-                if new {
+                if back {
+                    // Another node may have called the user offline meanwhile.
+                    far::tell(PresenceChange { user, name, online: true, last_seen_ms: None }, cx);
+                } else if new {
                     changed(PresenceChange { user, name, online: true, last_seen_ms: None }, cx);
                 }
             }

@@ -48,13 +48,16 @@ pub async fn drain(config: &Config, node: &Arc<Node>, net: &NetHandle, signals: 
     node.begin_drain();
     net.stop_accepting();
     // Before the sockets: while they are here, what they say is passed on.
-    node.hand_over_shards().await;
+    let second = tokio::select! {
+        () = node.hand_over_shards() => None,
+        signal = signals.next() => Some(signal),
+    };
     let window = config.drain_window;
     for index in 0..net.arbiters().len() {
         let node_there = node.clone();
         node.runtime.placement().run_on(index, move || tell_native(&node_there, window));
     }
-    let until = Instant::now() + window;
+    let until = Instant::now() + if second.is_some() { Duration::ZERO } else { window };
     while sockets(node) > 0 && Instant::now() < until {
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}

@@ -40,6 +40,13 @@ pub enum Frame {
         dialect: Dialect,
         conversations: Vec<ConversationId>,
     },
+    /// The answer to [`Self::Online`] for conversations that the receiver of that doesn't own.
+    Astray {
+        user: UserId,
+        slot: Slot,
+        dialect: Dialect,
+        conversations: Vec<ConversationId>,
+    },
     /// Sockets of members: the answer to [`Self::Interest`]. `added` to [`Self::Joined`].
     Sockets {
         conversation: ConversationId,
@@ -173,10 +180,10 @@ pub enum Command {
 }
 
 impl Command {
-    /// Takes a message apart; `None` when it is none that travels (a conversation's own work, news from its node's directory).
-    pub fn of(message: ConversationMessage) -> Option<(Self, ReplyTo)> {
+    /// Takes a message apart; gives it back when it is none that travels (a conversation's own work, news from its node's directory).
+    pub fn of(message: ConversationMessage) -> Result<(Self, ReplyTo), Box<ConversationMessage>> {
         use ConversationMessage as M;
-        Some(match message {
+        Ok(match message {
             M::Post { from, client_id, content, reply } => (Self::Post { from, client_id, content }, reply),
             M::Edit { from, target, content, within_ms, reply } => {
                 (Self::Edit { from, target, content, within_ms }, reply)
@@ -196,7 +203,7 @@ impl Command {
             M::Attach { from, after } => (Self::Attach { from, after }, ReplyTo::nobody()),
             M::Typing { from, active } => (Self::Typing { from, active }, ReplyTo::nobody()),
             M::Announce { from, requested } => (Self::Announce { from, requested }, ReplyTo::nobody()),
-            _ => return None,
+            other => return Err(Box::new(other)),
         })
     }
 
@@ -222,6 +229,11 @@ impl Command {
             Self::Typing { from, active } => M::Typing { from, active },
             Self::Announce { from, requested } => M::Announce { from, requested },
         }
+    }
+
+    /// Says whether it asks for a place in the conversation.
+    pub fn attaches(&self) -> bool {
+        matches!(self, Self::Listen { .. } | Self::Relisten { .. } | Self::Attach { .. } | Self::Resume { .. })
     }
 
     /// Returns who asks.

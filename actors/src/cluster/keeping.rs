@@ -34,7 +34,7 @@ impl Node {
     /// Hands this node's shards to the others, and takes none any more. Returns when they have them, or it takes too long. Sockets stay,
     /// and go on through the others.
     pub async fn hand_over_shards(&self) {
-        let Some(keeper) = self.keeper.get() else { return };
+        let Some(keeper) = self.keeper.get().filter(|_| self.cluster.has_peers()) else { return };
         let (done, handed_over) = oneshot::channel();
         let _ = keeper.tell_always(ShardsMessage::Drain { done });
         if timeout(HAND_OVER_PATIENCE, handed_over).await.is_err() {

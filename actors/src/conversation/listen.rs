@@ -54,7 +54,7 @@ impl Ready {
         if kept {
             return self.listen_with(from, options, Page::default(), reply, cx);
         }
-        cx.keep.listeners.attaching(from.slot, listener(&from, true));
+        cx.keep.listeners.attaching(from.slot, listener(&from, true), None);
         let (node, id, head) = (cx.keep.node.clone(), cx.keep.id, self.head.seq);
         let next = Box::new(AfterPage::Listen { from, options, reply });
         self.pipe(
@@ -136,9 +136,16 @@ impl Ready {
 
     /// Takes a socket off; the others hear that the user left, if it was the last.
     pub(super) fn detach<P: Policy>(&mut self, slot: Slot, except: Option<Slot>, cx: &mut C<'_, P>) {
-        let Some((listener, change)) = cx.keep.listeners.detach(slot) else { return };
         let conversation = cx.keep.id;
-        cx.keep.to_socket(slot, RelayMessage::Detach { conversation, slot });
+        if cx.keep.listeners.get(slot).is_some() {
+            cx.keep.to_socket(slot, RelayMessage::Detach { conversation, slot });
+        }
+        self.remove(slot, except, cx);
+    }
+
+    /// The same for a socket whose relay knows.
+    pub(super) fn remove<P: Policy>(&mut self, slot: Slot, except: Option<Slot>, cx: &mut C<'_, P>) {
+        let Some((listener, change)) = cx.keep.listeners.detach(slot) else { return };
         if change.user_changed {
             let user = listener.caller.user;
             self.stop_typing(user, cx);
@@ -175,7 +182,7 @@ impl Ready {
     pub(super) fn relisten<P: Policy>(&mut self, from: Arc<Caller>, after: Seq, cx: &mut C<'_, P>) {
         if P::LISTENABLE {
             cx.keep.listeners.detach(from.slot);
-            cx.keep.listeners.attaching(from.slot, listener(&from, true));
+            cx.keep.listeners.attaching(from.slot, listener(&from, true), Some(after));
             self.attach_from(from, after, Way::Listener, ReplyTo::nobody(), cx);
         }
     }
@@ -184,7 +191,9 @@ impl Ready {
 
     pub(super) fn attach<P: Policy>(&mut self, from: Arc<Caller>, after: Seq, cx: &mut C<'_, P>) {
         if !self.is_member(&from) {
-            return;
+            // It was one at an earlier owner, and its relay may still hand it what comes for others.
+            let (conversation, slot) = (cx.keep.id, from.slot);
+            return cx.keep.to_socket(slot, RelayMessage::Detach { conversation, slot });
         }
         if cx.keep.listeners.get(from.slot).is_some() {
             if from.slot.node == cx.keep.node.id {
@@ -231,7 +240,8 @@ impl Ready {
         if self.head.seq.0 - after.0 > REPLAY_MAX_EVENTS {
             return self.attach_with(&from, after, way, Page::default(), reply, cx);
         }
-        cx.keep.listeners.attaching(from.slot, listener(&from, way == Way::Listener));
+        let unasked = (way != Way::Resumed).then_some(after);
+        cx.keep.listeners.attaching(from.slot, listener(&from, way == Way::Listener), unasked);
         let (node, id) = (cx.keep.node.clone(), cx.keep.id);
         let next = Box::new(AfterPage::Attach { from, after, way, reply });
         self.pipe(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chinwag_schema::{
-    ids::{NodeId, Slot, UserId},
+    ids::{NodeId, Seq, Slot, UserId},
     limits::conversation::ROOMS_MEMBERS_SHOWN,
     model::Name,
     wire::Dialect,
@@ -47,7 +47,7 @@ pub struct Listeners {
     /// Sockets of members, attached or not.
     present: FxHashMap<Slot, (UserId, Dialect)>,
     /// Sockets whose replay is being read.
-    attaching: FxHashMap<Slot, Listener>,
+    attaching: FxHashMap<Slot, (Listener, Option<Seq>)>,
 }
 
 /// What an attachment changed.
@@ -114,14 +114,16 @@ impl Listeners {
         Some((listener, change))
     }
 
-    /// Removes all sockets, attached or about to be.
-    pub fn take_all(&mut self) -> impl Iterator<Item = (Slot, Listener)> + use<> {
+    /// Removes all sockets, attached or about to be; the latter with what they have. Those that wait for the answer to a question of
+    /// their own are left out.
+    pub fn take_all(&mut self) -> impl Iterator<Item = (Slot, Listener, Option<Seq>)> + use<> {
         self.users.clear();
         self.places.clear();
         self.present.clear();
         self.explicit = 0;
         let attaching = std::mem::take(&mut self.attaching).into_iter();
-        attaching.chain(std::mem::take(&mut self.attached))
+        let attaching = attaching.filter_map(|(slot, (listener, after))| Some((slot, listener, Some(after?))));
+        attaching.chain(std::mem::take(&mut self.attached).into_iter().map(|(slot, listener)| (slot, listener, None)))
     }
 
     /// Makes an explicit listener a mere member's socket again; false if it wasn't explicit.
@@ -133,13 +135,14 @@ impl Listeners {
     }
 
     /// Notes that a socket will be attached once its replay is read.
-    pub fn attaching(&mut self, slot: Slot, listener: Listener) {
-        self.attaching.insert(slot, listener);
+    /// `after` is what it has, if nobody waits for an answer.
+    pub fn attaching(&mut self, slot: Slot, listener: Listener, after: Option<Seq>) {
+        self.attaching.insert(slot, (listener, after));
     }
 
     /// Takes back what [`Self::attaching`] noted; `None` if the socket has gone meanwhile.
     pub fn take_attaching(&mut self, slot: Slot) -> Option<Listener> {
-        self.attaching.remove(&slot)
+        self.attaching.remove(&slot).map(|(listener, _)| listener)
     }
 
     pub fn get(&self, slot: Slot) -> Option<&Listener> {

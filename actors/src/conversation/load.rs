@@ -152,7 +152,7 @@ impl<P: Policy> Conversation<P> {
     fn refuse(&mut self, error: ClientError, cx: &mut C<'_, P>) {
         let before = std::mem::replace(&mut self.phase, Phase::Refusing(error.clone()));
         if let Phase::Waking { waiting, .. } = before {
-            VecDeque::into_iter(waiting).for_each(|message| message.refuse(error.clone()));
+            VecDeque::into_iter(waiting).for_each(|message| cx.keep.turn_away(message, error.clone()));
         }
         cx.stop_if_idle();
     }

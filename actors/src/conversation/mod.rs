@@ -199,7 +199,7 @@ impl<P: Policy> Behaviour for Conversation<P> {
                 }
             }
             (Phase::Refusing(error), message) => {
-                message.refuse(error.clone());
+                cx.keep.turn_away(message, error.clone());
                 cx.stop_if_idle();
             }
             (Phase::Ready(ready), message) => ready.handle(message, cx),
@@ -207,6 +207,9 @@ impl<P: Policy> Behaviour for Conversation<P> {
     }
 
     fn turn_ended(&mut self, cx: &mut C<'_, P>) {
+        if !self.is_ours(cx) {
+            self.go(cx);
+        }
         match &mut self.phase {
             // Not in `handle`: what came in the same turn goes into one append.
             Phase::Ready(ready) => ready.append_waiting(cx),
@@ -376,7 +379,10 @@ impl Ready {
             let far = slot.node != cx.keep.node.id;
             let added = added.or(announced.filter(|_| far).map(|(_, added)| added));
             cx.keep.listeners.put_present(slot, user, dialect);
-            self.wake(slot, user, dialect, added, cx.keep);
+            // Who is attached hears it already.
+            if added.is_some() || cx.keep.listeners.get(slot).is_none() {
+                self.wake(slot, user, dialect, added, cx.keep);
+            }
         }
     }
 
@@ -388,7 +394,11 @@ impl Ready {
 
     fn offline<P: Policy>(&mut self, slot: Slot, cx: &mut C<'_, P>) {
         cx.keep.listeners.remove_present(slot);
-        self.detach(slot, None, cx);
+        match slot.node == cx.keep.node.id {
+            true => self.detach(slot, None, cx),
+            // Its node knows: a word to it could only meet the next attachment.
+            false => self.remove(slot, None, cx),
+        }
     }
 
     fn wake(&self, slot: Slot, user: UserId, dialect: Dialect, added: Option<Added>, keep: &ConversationKeep) {

@@ -2,12 +2,21 @@
 
 use std::sync::Arc;
 
-use chinwag_schema::{error::ClientError, ids::Seq};
+use chinwag_schema::{
+    error::{ClientError, CloseCode},
+    ids::Seq,
+};
 
 use super::{
-    C, Conversation, ConversationKeep, Phase, Ready, listeners::Place, messages::ConversationMessage, policy::Policy,
+    C, Conversation, ConversationKeep, Phase, Ready,
+    listeners::Place,
+    messages::{ConversationMessage, Woken},
+    policy::Policy,
 };
-use crate::cluster::{peer::PeerMessage, shards::HandedOver};
+use crate::{
+    cluster::{frame::Command, peer::PeerMessage, shards::HandedOver},
+    relay::RelayMessage,
+};
 
 impl<P: Policy> Conversation<P> {
     /// Says whether this node may still speak for the conversation. Asked before each message, so that nothing is answered,
@@ -15,6 +24,9 @@ impl<P: Policy> Conversation<P> {
     pub(super) fn is_ours(&self, cx: &C<'_, P>) -> bool {
         match &self.phase {
             Phase::Ready(ready) => cx.keep.node.shards.term(cx.keep.id.shard()) == Some(ready.term),
+            Phase::Waking { loaded: Some(ready), .. } => {
+                cx.keep.node.shards.term(cx.keep.id.shard()) == Some(ready.term)
+            }
             Phase::Waking { .. } | Phase::Refusing(_) | Phase::Moved => true,
         }
     }
@@ -48,8 +60,12 @@ impl<P: Policy> Conversation<P> {
                 cx.keep.pass_on(ready.head.seq);
                 ready.forget_users(cx.keep);
             }
-            Phase::Waking { waiting, .. } => waiting.into_iter().for_each(|message| message.refuse(gone())),
-            Phase::Refusing(_) | Phase::Moved => {}
+            Phase::Waking { waiting, .. } => {
+                cx.keep.pass_on(Seq(u64::MAX));
+                waiting.into_iter().for_each(|message| cx.keep.pass(message));
+            }
+            Phase::Refusing(_) => cx.keep.pass_on(Seq(u64::MAX)),
+            Phase::Moved => {}
         }
         cx.keep.moving = None;
         cx.stop_if_idle();
@@ -57,23 +73,60 @@ impl<P: Policy> Conversation<P> {
 
     /// What still comes to a conversation that has gone is for its next owner.
     pub(super) fn passed(&mut self, message: ConversationMessage, cx: &mut C<'_, P>) {
-        if let ConversationMessage::HandOver { .. } = message {
-            return cx.stop_if_idle();
-        }
-        cx.keep.node.conversations.tell(cx.keep.id, message);
+        cx.keep.pass(message);
         cx.stop_if_idle();
     }
 }
 
 impl ConversationKeep {
+    /// Passes a message on to the next owner. What another node's socket asks goes back to its node, which finds the owner by itself;
+    /// what was this actor's own work is void.
+    fn pass(&self, message: ConversationMessage) {
+        match Command::of(message) {
+            Ok((command, reply)) if command.from().slot.node == self.node.id => {
+                self.node.conversations.tell(self.id, command.into_message(reply));
+            }
+            Ok((command, reply)) => {
+                reply.fail(gone());
+                if let Some(peer) = self.node.cluster.peer(command.from().slot.node) {
+                    // Past the bound: as many as that node had admitted.
+                    let _ = peer.tell_always(PeerMessage::Moved { conversation: self.id });
+                }
+            }
+            Err(own) => own.refuse(gone()),
+        }
+    }
+
+    /// Refuses a message to a conversation that can't be loaded. A socket that asked for its place must not believe that it has it: it is
+    /// told that the conversation sleeps, so that the next waking attaches it, or it comes back by itself.
+    pub(super) fn turn_away(&self, message: ConversationMessage, error: ClientError) {
+        match message {
+            ConversationMessage::Attach { from, after } if from.slot.node == self.node.id => {
+                let (slot, woken) = (from.slot, Woken { id: self.id, head: after, added: None, requested: false });
+                self.to_socket(slot, RelayMessage::Asleep { slot, woken });
+            }
+            ConversationMessage::Attach { from, .. } | ConversationMessage::Relisten { from, .. } => {
+                let (slot, reason) = (from.slot, "a conversation failed, reconnect");
+                self.to_socket(slot, RelayMessage::Close { slot, code: CloseCode::INTERNAL, reason });
+            }
+            message => message.refuse(error),
+        }
+    }
+
     /// Tells who listens to the next owner: our own sockets one by one, those of other nodes by their node, which knows them.
     fn pass_on(&mut self, head: Seq) {
         let mut nodes = Vec::new();
-        for (slot, listener) in self.listeners.take_all() {
+        let users: Vec<_> = self.listeners.present().map(|(_, user, _)| user).collect();
+        if !users.is_empty() {
+            let forget = crate::directory::DirectoryMessage::DropInterest { conversation: self.id, users };
+            // Past the bound: an interest that is never dropped would leak.
+            let _ = self.node.directory.tell_always(forget);
+        }
+        for (slot, listener, has) in self.listeners.take_all() {
             let place = Place::of(slot, self.node.id);
             match place {
                 Place::Worker(_) => {
-                    let after = self.fanout.served(place).min(head);
+                    let after = has.unwrap_or_else(|| self.fanout.served(place).min(head));
                     let from = listener.caller;
                     let message = match listener.explicit {
                         true => ConversationMessage::Relisten { from, after },

@@ -88,12 +88,13 @@ impl Router {
         Ok(())
     }
 
-    /// Tells a conversation of this node something that another node sent; what isn't this node's any more is refused.
-    pub fn tell_here(&self, id: ConversationId, message: ConversationMessage) {
+    /// Tells a conversation of this node something that another node sent; gives it back when it isn't this node's any more.
+    pub fn tell_here(&self, id: ConversationId, message: ConversationMessage) -> Result<(), Box<ConversationMessage>> {
         match (kind_of(id), self.node.get().and_then(Weak::upgrade)) {
             (Some(kind), Some(node)) if node.owns(id) => self.tell_local(&node, id, kind, message),
-            _ => message.refuse(ClientError::unavailable("the conversation's node")),
+            _ => return Err(Box::new(message)),
         }
+        Ok(())
     }
 
     fn tell_local(

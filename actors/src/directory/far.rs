@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::{Directory, DirectoryMessage, GUEST_NAME_HELD};
 use crate::{
-    cluster::{Cluster, peer::PeerMessage},
+    cluster::{Cluster, peer::PeerMessage, shards::ShardState},
     ports::{StoreError, StoreResult},
     runtime::{Cx, Mailbox},
     session::entrance,
@@ -210,6 +210,9 @@ pub(super) fn registered(done: StoreResult<()>, users: Vec<(UserId, bool)>, cx: 
 /// A socket opened whose user may be a member of conversations owned elsewhere: reads which. The user is registered first: a conversation
 /// that wakes up meanwhile either finds the registration, or is awake already when it is told.
 pub(super) fn follow(user: UserId, slot: Slot, dialect: Dialect, cx: &mut D<'_>) {
+    if !is_open(user, slot, cx) {
+        return;
+    }
     let (port, node, accounts) = (cx.keep.port.clone(), cx.keep.node, cx.keep.accounts.clone());
     cx.pipe(
         async move {
@@ -228,8 +231,12 @@ pub(super) fn followed(
     conversations: Result<Vec<ConversationId>, StoreError>,
     cx: &mut D<'_>,
 ) {
-    let open = |user: &super::UserHere| user.sockets.iter().any(|socket| socket.slot == slot);
-    if !cx.keep.here.users.get(&user).is_some_and(open) {
+    if !is_open(user, slot, cx) {
+        let here = &mut cx.keep.here;
+        if here.users.get(&user).is_none_or(|user| user.sockets.is_empty()) {
+            // Its registration may have come after the end of it.
+            here.unregistered.insert(user, false);
+        }
         return;
     }
     let conversations = match conversations {
@@ -240,11 +247,18 @@ pub(super) fn followed(
         }
     };
     let mut by_owner: BTreeMap<NodeId, Vec<ConversationId>> = BTreeMap::new();
+    let mut nobodys = Vec::new();
     for conversation in conversations {
-        // Nobody's: whoever takes it looks for its members when it wakes.
-        if let Some(owner) = cx.keep.shards.owner(conversation.shard()) {
-            by_owner.entry(owner).or_default().push(conversation);
+        match cx.keep.shards.state(conversation.shard()) {
+            ShardState::Anothers(owner) => by_owner.entry(owner).or_default().push(conversation),
+            ShardState::Ours(_) => {}
+            // Whoever takes it may be about to look for its members, or have done so.
+            ShardState::HandingOver(_) | ShardState::Nobodys => nobodys.push(conversation),
         }
+    }
+    if !nobodys.is_empty() {
+        let conversations = Ok(nobodys);
+        cx.after(AGAIN_AFTER, DirectoryMessage::Followed { user, slot, dialect, conversations });
     }
     for (owner, conversations) in by_owner {
         if let Some(peer) = cx.keep.cluster.peer(owner) {
@@ -252,6 +266,11 @@ pub(super) fn followed(
             let _ = peer.tell_always(PeerMessage::Online { user, slot, dialect, conversations });
         }
     }
+}
+
+fn is_open(user: UserId, slot: Slot, cx: &D<'_>) -> bool {
+    let open = |user: &super::UserHere| user.sockets.iter().any(|socket| socket.slot == slot);
+    cx.keep.here.users.get(&user).is_some_and(open)
 }
 
 /// A socket closed: the nodes that know it hear so.

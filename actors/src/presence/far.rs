@@ -20,6 +20,9 @@ const BROADCAST_EVERY: Duration = Duration::from_millis(200);
 const CHANGES_MAX: usize = 2000;
 const WAITING_MAX: usize = 10 * CHANGES_MAX;
 
+/// When to ask again for what the directory couldn't tell.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
+
 type P<'a> = Cx<'a, Presence>;
 
 /// Why users were looked for on other nodes.
@@ -69,7 +72,10 @@ pub(super) fn located(users: Vec<UserId>, nodes: StoreResult<Vec<Vec<NodeId>>>, 
         Purpose::NodesLost => {
             let there = match there {
                 Ok(there) => there,
-                Err(error) => return tracing::warn!(%error, "who was on a lost node isn't known yet"),
+                Err(error) => {
+                    tracing::warn!(%error, "who was on a lost node isn't known yet");
+                    return cx.after(AGAIN_AFTER, PresenceMessage::NodesLost);
+                }
             };
             let gone = users.into_iter().zip(there).filter(|(_, there)| !*there).map(|(user, _)| user);
             for user in gone.collect::<Vec<_>>() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Native, nodes, owner_and_other};
-use crate::common::{World, run};
+use crate::common::{Engine, World, run};
 
 #[test]
 fn members_on_all_nodes_hear_the_same_messages_in_order() {
@@ -103,4 +103,51 @@ fn a_socket_opened_while_the_conversation_is_awake_elsewhere_hears_it() {
         assert_eq!(bob.hear(&group).await.1, "awake");
         assert_eq!(bob.hear(&group).await.1, "both");
     });
+}
+
+#[test]
+fn a_message_is_one_frame_per_node_however_many_members_there_are() {
+    run(async || {
+        let world = World::new();
+        let nodes = nodes(&world, 3).await;
+        nodes[0].account("ann").await;
+        let ann = Native::enter(&nodes[0], "ann").await;
+        let group = ann.group().await;
+        let (owner, _) = owner_and_other(&nodes, &group);
+        let ann = Native::enter(owner, "ann").await;
+        let mut members = Vec::new();
+        for n in 0..60 {
+            let name = format!("member{n}");
+            nodes[0].account(&name).await;
+            let member = Native::enter(&nodes[n % 3], &name).await;
+            member.ask(json!({"id": "join", "type": "group.join", "conversation": group})).await;
+            members.push(member);
+        }
+        // Once it was heard, all are attached, and the frames of joining have gone.
+        ann.say(&group, "first").await;
+        for member in &members {
+            assert_eq!(member.hear(&group).await.1, "first");
+        }
+        let before = frames_sent(owner, &nodes).await;
+        for n in 0..10 {
+            ann.say(&group, &format!("message {n}")).await;
+        }
+        for member in &members {
+            for n in 0..10 {
+                assert_eq!(member.hear(&group).await.1, format!("message {n}"));
+            }
+        }
+        let after = frames_sent(owner, &nodes).await;
+        assert_eq!(after - before, 20, "ten messages for two other nodes");
+    });
+}
+
+/// Counts the frames that a node has sent to the others.
+async fn frames_sent(from: &Engine, nodes: &[Engine]) -> u64 {
+    let mut sent = 0;
+    for node in nodes.iter().filter(|node| node.node.id != from.node.id) {
+        let peer = from.node.cluster.peer(node.node.id).unwrap();
+        sent += peer.observe().await.unwrap()["frames_sent"].as_u64().unwrap();
+    }
+    sent
 }

@@ -1,12 +1,13 @@
 //! Frames that came from another node.
 
 use chinwag_schema::{
-    error::CloseCode,
+    error::{ClientError, CloseCode},
+    event::Class,
     ids::{ConversationId, Slot},
 };
 use rustc_hash::FxHashMap;
 
-use super::{P, PeerMessage, close, go_on, send};
+use super::{AGAIN_AFTER, P, PeerMessage, close, go_on, send};
 use crate::{
     cluster::{
         frame::{Command, Frame, batch, close_reason},
@@ -26,14 +27,19 @@ pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
     match frame {
         Frame::Command { n, conversation, command } => commanded(n, conversation, command, cx),
         Frame::Online { user, slot, dialect, conversations } => {
-            for conversation in conversations {
+            let (ours, astray): (Vec<_>, Vec<_>) =
+                conversations.into_iter().partition(|conversation| cx.keep.node.owns(*conversation));
+            if !astray.is_empty() {
+                send(Frame::Astray { user, slot, dialect, conversations: astray }, cx);
+            }
+            for conversation in ours.into_iter().filter(|_| slot.node == cx.keep.peer) {
                 cx.keep.owned.put(slot, user, conversation);
                 let online = ConversationMessage::Online { user, slot, dialect, added: false };
                 cx.keep.node.conversations.tell_active(conversation, online);
             }
         }
         Frame::Sockets { conversation, sockets, added } => {
-            for (user, slot, dialect) in sockets {
+            for (user, slot, dialect) in sockets.into_iter().filter(|(_, slot, _)| slot.node == cx.keep.peer) {
                 cx.keep.owned.put(slot, user, conversation);
                 let online = ConversationMessage::Online { user, slot, dialect, added };
                 cx.keep.node.conversations.tell_active(conversation, online);
@@ -49,6 +55,10 @@ pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
 
         Frame::Answered { n, answer } => cx.keep.home.answered(n, answer),
         Frame::Elsewhere { n, conversation } => {
+            if let Some(keeper) = cx.keep.node.keeper.get() {
+                // A hint: it looks within a second anyway.
+                let _ = keeper.tell(ShardsMessage::Look);
+            }
             let aftermath = cx.keep.home.elsewhere(conversation, n);
             go_on(aftermath, cx);
         }
@@ -63,8 +73,16 @@ pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
                 }
             }
         }
+        Frame::Astray { user, slot, dialect, conversations } => {
+            // A moment later: our table of owners is about as old as that.
+            cx.after(AGAIN_AFTER, PeerMessage::Astray { user, slot, dialect, conversations });
+        }
         Frame::Replay { conversation, slot, events } => {
-            if cx.keep.home.knows(conversation, slot) {
+            let upto = events.last().and_then(|event| match *event.0.class() {
+                Class::Sequenced { seq, .. } => Some(seq),
+                _ => None,
+            });
+            if cx.keep.home.replayed(conversation, slot, upto) {
                 for event in events {
                     relay(slot, RelayMessage::Send { slots: vec![slot], event: event.0 }, cx);
                 }
@@ -142,17 +160,21 @@ fn commanded(n: u64, conversation: ConversationId, command: Command, cx: &mut P<
         return send(Frame::Elsewhere { n, conversation }, cx);
     }
     let from = command.from();
-    if matches!(
-        command,
-        Command::Listen { .. } | Command::Relisten { .. } | Command::Attach { .. } | Command::Resume { .. }
-    ) {
+    if from.slot.node != cx.keep.peer {
+        return tracing::error!(node = cx.keep.peer.0, slot = %from.slot, "a command for another node's socket was dropped");
+    }
+    if command.attaches() {
         cx.keep.owned.put(from.slot, from.user, conversation);
     }
     let reply = match n {
         0 => ReplyTo::nobody(),
         n => ReplyTo::peer(cx.mailbox(), n),
     };
-    cx.keep.node.conversations.tell_here(conversation, command.into_message(reply));
+    if let Err(message) = cx.keep.node.conversations.tell_here(conversation, command.into_message(reply)) {
+        // Lost in this moment.
+        message.refuse(ClientError::unavailable("the conversation's node"));
+        send(Frame::Elsewhere { n: 0, conversation }, cx);
+    }
 }
 
 /// Tells the relay of one of our sockets; one that isn't ours (a defect there) goes nowhere.

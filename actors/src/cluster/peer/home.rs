@@ -1,6 +1,9 @@
 //! What sockets of this node have at another: questions that wait for an answer, and places in conversations that are owned there.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use chinwag_schema::{
     error::ClientError,
@@ -22,6 +25,11 @@ use crate::{
 /// Questions that may wait for answers of one node. Rates and the bounds of its conversations keep it far below.
 pub const WAITING_MAX: usize = 65_536;
 
+/// How long a closed socket is remembered: longer than anything waits for an owner.
+const GONE_KNOWN: Duration = Duration::from_secs(15);
+/// Those remembered longer are forgotten when so many are.
+const GONE_SWEPT: usize = 4096;
+
 /// What this node's sockets have at one other node.
 #[derive(Default)]
 pub struct Home {
@@ -31,12 +39,16 @@ pub struct Home {
     conversations: FxHashMap<ConversationId, Far>,
     /// In which of them a socket is. Also those whose node was told of the socket, with none.
     sockets: FxHashMap<Slot, FxHashSet<ConversationId>>,
+    /// Sockets that closed a moment ago: what was told for them before and comes here only now finds nobody.
+    gone: FxHashMap<Slot, Instant>,
 }
 
 struct Waiting {
     reply: ReplyTo,
     /// The place that an error takes away again.
     listens: Option<(ConversationId, Slot)>,
+    /// The place that a member's socket keeps when it doesn't listen any more.
+    unlistens: Option<(ConversationId, Slot)>,
 }
 
 /// A conversation there.
@@ -55,6 +67,10 @@ struct Place {
     /// What it has, until it is attached: then it has what the conversation's others have.
     after: Seq,
     attached: bool,
+    /// Its place was asked for and the owner hasn't said yet that it is attached: what the owner said before doesn't count.
+    asked: bool,
+    /// Its first `Listen` isn't answered yet: an error takes the place away.
+    first: bool,
     /// It asked to leave.
     leaving: bool,
 }
@@ -76,18 +92,23 @@ pub struct Aftermath {
 impl Home {
     /// Makes the frame of a message for a conversation there. A message that doesn't travel is dropped; one too many is refused.
     pub fn forward(&mut self, conversation: ConversationId, message: ConversationMessage) -> Option<Frame> {
-        if self.waiting.len() >= WAITING_MAX {
-            message.refuse(ClientError::unavailable("the conversation's node"));
+        let (command, reply) = Command::of(message).ok()?;
+        if self.waiting.len() >= WAITING_MAX && !reply.is_nobody() {
+            reply.fail(ClientError::unavailable("the conversation's node"));
             return None;
         }
-        let (command, reply) = Command::of(message)?;
+        if command.attaches() && self.gone.contains_key(&command.from().slot) {
+            return None;
+        }
         self.note(conversation, &command);
         if reply.is_nobody() {
             return Some(Frame::Command { n: 0, conversation, command });
         }
         self.last_n += 1;
-        let listens = matches!(command, Command::Listen { .. }).then(|| (conversation, command.from().slot));
-        self.waiting.insert(self.last_n, Waiting { reply, listens });
+        let place = Some((conversation, command.from().slot));
+        let listens = place.filter(|_| matches!(command, Command::Listen { .. }));
+        let unlistens = place.filter(|_| matches!(command, Command::Unlisten { .. }));
+        self.waiting.insert(self.last_n, Waiting { reply, listens, unlistens });
         Some(Frame::Command { n: self.last_n, conversation, command })
     }
 
@@ -127,11 +148,17 @@ impl Home {
         match far.places.get_mut(&from.slot) {
             Some(place) => {
                 place.explicit |= explicit;
-                place.leaving = false;
+                if std::mem::take(&mut place.leaving) && place.attached {
+                    (place.attached, place.after) = (false, place.after.max(far.last));
+                }
+                place.asked = true;
             }
             None => {
-                let place = Place { from: from.clone(), explicit, after, attached: false, leaving: false };
-                far.places.insert(from.slot, place);
+                let first = matches!(command, Command::Listen { .. });
+                let from = from.clone();
+                let slot = from.slot;
+                let place = Place { from, explicit, after, attached: false, asked: true, first, leaving: false };
+                far.places.insert(slot, place);
             }
         }
     }
@@ -143,32 +170,54 @@ impl Home {
 
     /// Answers a question.
     pub fn answered(&mut self, n: u64, answer: Answer) {
-        let Some(Waiting { reply, listens }) = self.waiting.remove(&n) else { return };
+        let Some(Waiting { reply, listens, unlistens }) = self.waiting.remove(&n) else { return };
+        if let Some((conversation, slot)) = unlistens
+            && let Some(place) = self.conversations.get_mut(&conversation).and_then(|far| far.places.get_mut(&slot))
+            && place.leaving
+        {
+            // Still there: it is a member's, which goes on hearing the conversation.
+            (place.leaving, place.explicit) = (false, false);
+        }
         if let (Some((conversation, slot)), Answer::Failed(_)) = (listens, &answer) {
             let far = self.conversations.get(&conversation);
-            if far.and_then(|far| far.places.get(&slot)).is_some_and(|place| !place.attached) {
-                self.detached(conversation, slot);
+            if far.and_then(|far| far.places.get(&slot)).is_some_and(|place| place.first) {
+                self.forget(conversation, slot);
             }
         }
         reply.send(answer);
-    }
-
-    /// Says whether a socket has, or is about to get, a place in a conversation there.
-    pub fn knows(&self, conversation: ConversationId, slot: Slot) -> bool {
-        self.conversations.get(&conversation).is_some_and(|far| far.places.contains_key(&slot))
     }
 
     /// The owner attached a socket; false if it isn't there any more.
     pub fn attached(&mut self, conversation: ConversationId, slot: Slot, upto: Seq) -> bool {
         let Some(far) = self.conversations.get_mut(&conversation) else { return false };
         let Some(place) = far.places.get_mut(&slot) else { return false };
-        place.attached = true;
-        far.last = far.last.max(upto);
+        (place.attached, place.asked, place.first) = (true, false, false);
+        place.after = place.after.max(upto);
         true
     }
 
-    /// The owner took a socket off.
+    /// A part of a replay was handed on; false if the socket isn't there any more.
+    pub fn replayed(&mut self, conversation: ConversationId, slot: Slot, upto: Option<Seq>) -> bool {
+        let far = self.conversations.get_mut(&conversation);
+        let Some(place) = far.and_then(|far| far.places.get_mut(&slot)) else { return false };
+        place.after = place.after.max(upto.unwrap_or_default());
+        true
+    }
+
+    /// The owner took a socket off. Its place stays if it was asked for again meanwhile.
     pub fn detached(&mut self, conversation: ConversationId, slot: Slot) {
+        let far = self.conversations.get_mut(&conversation);
+        match far.and_then(|far| Some((far.last, far.places.get_mut(&slot)?))) {
+            Some((last, place)) if place.asked => {
+                if std::mem::take(&mut place.attached) {
+                    place.after = place.after.max(last);
+                }
+            }
+            _ => self.forget(conversation, slot),
+        }
+    }
+
+    fn forget(&mut self, conversation: ConversationId, slot: Slot) {
         if let Some(of) = self.sockets.get_mut(&slot) {
             of.remove(&conversation);
         }
@@ -203,9 +252,14 @@ impl Home {
 
     /// A socket of this node closed; true if the other node knows it.
     pub fn closed(&mut self, slot: Slot) -> bool {
+        let now = Instant::now();
+        if self.gone.len() >= GONE_SWEPT {
+            self.gone.retain(|_, closed_at| now.duration_since(*closed_at) < GONE_KNOWN);
+        }
+        self.gone.insert(slot, now);
         let Some(conversations) = self.sockets.remove(&slot) else { return false };
         for conversation in conversations {
-            self.detached(conversation, slot);
+            self.forget(conversation, slot);
         }
         true
     }
@@ -251,11 +305,11 @@ impl Far {
     fn leave(self, conversation: ConversationId, aftermath: &mut Aftermath) {
         let last = self.last;
         for (slot, place) in self.places {
-            if place.leaving || (place.explicit && !place.attached) {
+            if place.leaving || place.first {
                 aftermath.detached.push((conversation, slot));
                 continue;
             }
-            let after = if place.attached { last } else { place.after };
+            let after = if place.attached { last.max(place.after) } else { place.after };
             let from = place.from;
             let message = match place.explicit {
                 true => ConversationMessage::Relisten { from, after },

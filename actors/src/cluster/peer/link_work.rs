@@ -18,6 +18,7 @@ use crate::{
         shards::{BootClock, LeaseClock},
     },
     conversation::messages::{Answer, ConversationMessage},
+    directory::DirectoryMessage,
     engine::Node,
     ports::StoreResult,
 };
@@ -44,9 +45,13 @@ pub(super) fn send(frame: &Frame, class: Class, cx: &mut P<'_>) {
         (_, Refused::TooLong) => too_long(frame, cx),
         // May be lost.
         (Class::Ephemeral, _) => {}
-        // Said by an event.
-        (Class::Kept, Refused::Overflow) => {}
+        (Class::Kept, Refused::Overflow) => events(cx),
         (Class::Kept, refused) => {
+            if let Frame::Command { n, conversation, .. } = frame {
+                // Only this one: it is asked again in a moment, what waits goes on waiting.
+                let aftermath = cx.keep.home.elsewhere(*conversation, *n);
+                return go_on(aftermath, cx);
+            }
             tracing::debug!(node = cx.keep.peer.0, %refused, "a frame found no way to another node");
             reset(cx);
         }
@@ -72,6 +77,12 @@ pub(super) fn reset(cx: &mut P<'_>) {
     events(cx);
     // Also when there was no session to break: what was accepted here waits for answers that can't come.
     broken(cx);
+}
+
+/// Takes what the link has to say of the time before now.
+pub(super) fn settle(cx: &mut P<'_>) {
+    cx.keep.link.tick(now());
+    events(cx);
 }
 
 /// Takes what the directory knows of the node's lease.
@@ -139,7 +150,11 @@ pub(super) fn flush(cx: &mut P<'_>) {
 fn events(cx: &mut P<'_>) {
     while let Some(event) = cx.keep.link.next_event() {
         match event {
-            Event::Up { version } => tracing::info!(node = cx.keep.peer.0, version, "linked to another node"),
+            Event::Up { version } => {
+                tracing::info!(node = cx.keep.peer.0, version, "linked to another node");
+                // What was said of sockets while there was no link is lost: our conversations look for their members again.
+                let _ = cx.keep.node.directory.tell_always(DirectoryMessage::FindAll);
+            }
             Event::Frame(bytes) => match Frame::decode(&bytes) {
                 Ok(frame) => arrived::handle(frame, cx),
                 Err(error) => {

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     conversation::messages::{Answer, ConversationMessage},
+    directory::DirectoryMessage,
     engine::Node,
     message_kinds,
     ports::StoreResult,
@@ -107,7 +108,15 @@ pub enum PeerMessage {
     // ---- own
     Sent(Vec<(Ticket, StoreResult<()>)>),
     Tick,
-    Again(Vec<(ConversationId, ConversationMessage)>),
+    /// What a broken link left is told again.
+    Again,
+    /// Conversations of a socket of ours that the other node doesn't own.
+    Astray {
+        user: UserId,
+        slot: Slot,
+        dialect: Dialect,
+        conversations: Vec<ConversationId>,
+    },
 }
 
 message_kinds!(PeerMessage {
@@ -129,6 +138,7 @@ message_kinds!(PeerMessage {
     Sent,
     Tick,
     Again,
+    Astray,
 });
 
 /// What a peer works with, and what outlives a panic.
@@ -144,6 +154,8 @@ pub struct PeerKeep {
     life: Option<Incarnation>,
     malformed: u64,
     built: bool,
+    /// Places that a broken link left: told again in a moment.
+    again: Vec<(ConversationId, ConversationMessage)>,
 }
 
 impl PeerKeep {
@@ -160,6 +172,7 @@ impl PeerKeep {
             life: None,
             malformed: 0,
             built: false,
+            again: Vec::new(),
         }
     }
 }
@@ -180,16 +193,22 @@ impl Behaviour for Peer {
     fn new(cx: &mut P<'_>) -> Self {
         cx.keep.sending = false;
         if std::mem::replace(&mut cx.keep.built, true) {
-            // Nobody knows what the panic lost.
+            // Nobody knows what the panic lost; what came behind it isn't handled, as if it were lost, too.
+            while cx.keep.link.next_event().is_some() {}
             link_work::reset(cx);
         }
         cx.after(link_work::TICK, PeerMessage::Tick);
+        if !cx.keep.again.is_empty() {
+            cx.after(AGAIN_AFTER, PeerMessage::Again);
+        }
         Self
     }
 
     fn handle(&mut self, message: PeerMessage, cx: &mut P<'_>) {
         match message {
             PeerMessage::Forward { conversation, message } => {
+                // First: what the link says of its last session isn't meant for this.
+                link_work::settle(cx);
                 if let Some(frame) = cx.keep.home.forward(conversation, message) {
                     send(frame, cx);
                 }
@@ -212,6 +231,8 @@ impl Behaviour for Peer {
                 send(Frame::Sockets { conversation, sockets, added }, cx);
             }
             PeerMessage::Moved { conversation } => send(Frame::Elsewhere { n: 0, conversation }, cx),
+            // Dropped: nobody needs to wait for a node that isn't there.
+            PeerMessage::Ask { .. } if cx.keep.link.state() != LinkState::Up => {}
             PeerMessage::Ask { question, reply } => {
                 let n = cx.keep.home.ask(reply);
                 link_work::send(&Frame::Ask { n, question }, Class::Ephemeral, cx);
@@ -230,10 +251,16 @@ impl Behaviour for Peer {
             PeerMessage::Seen(incarnation) => link_work::seen(incarnation, cx),
             PeerMessage::Sent(results) => link_work::sent(results, cx),
             PeerMessage::Tick => link_work::tick(cx),
-            PeerMessage::Again(left) => {
-                for (conversation, message) in left {
+            PeerMessage::Again => {
+                for (conversation, message) in std::mem::take(&mut cx.keep.again) {
                     cx.keep.node.conversations.tell(conversation, message);
                 }
+            }
+            PeerMessage::Astray { user, slot, dialect, conversations } => {
+                let conversations = Ok(conversations);
+                let followed = DirectoryMessage::Followed { user, slot, dialect, conversations };
+                // Past the bound: the number of sockets bounds it.
+                let _ = cx.keep.node.directory.tell_always(followed);
             }
         }
     }
@@ -288,12 +315,15 @@ fn class_of(message: &RelayMessage) -> Class {
 /// Tells what a broken link leaves behind to whoever comes next.
 fn go_on(aftermath: Aftermath, cx: &mut P<'_>) {
     for (conversation, slot) in aftermath.detached {
-        let relay = &cx.keep.node.relays[usize::from(slot.worker)];
-        let _ = relay.tell_always(RelayMessage::Detach { conversation, slot });
+        if let Some(relay) = cx.keep.node.relays.get(usize::from(slot.worker)) {
+            let _ = relay.tell_always(RelayMessage::Detach { conversation, slot });
+        }
     }
-    let left: Vec<_> = aftermath.left.into_iter().map(|left| (left.conversation, left.message)).collect();
-    if !left.is_empty() {
-        cx.after(AGAIN_AFTER, PeerMessage::Again(left));
+    let left = aftermath.left.into_iter().map(|left| (left.conversation, left.message));
+    let first = cx.keep.again.is_empty();
+    cx.keep.again.extend(left);
+    if first && !cx.keep.again.is_empty() {
+        cx.after(AGAIN_AFTER, PeerMessage::Again);
     }
 }
 
