@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, time::Instant};
 
-pub use far::Purpose;
+pub use far::{Following, Purpose};
 
 use crate::{
     cluster::{Cluster, peer::PeerMessage, shards::ShardTable},
@@ -165,6 +165,8 @@ pub enum DirectoryMessage {
         users: Vec<UserId>,
         reply: oneshot::Sender<Vec<UserId>>,
     },
+    /// A link to another node is up: what was said of sockets before is lost.
+    Linked,
     /// The directory of the nodes forgot this one: everybody who is here is registered again.
     Anew,
     // ---- own
@@ -190,17 +192,12 @@ pub enum DirectoryMessage {
     Registered {
         done: StoreResult<()>,
         users: Vec<(UserId, bool)>,
+        following: Vec<Following>,
     },
-    Follow {
-        user: UserId,
-        slot: Slot,
-        dialect: Dialect,
-    },
+    Follow(Following),
     /// The conversations of a socket's user were read.
     Followed {
-        user: UserId,
-        slot: Slot,
-        dialect: Dialect,
+        following: Following,
         conversations: StoreResult<Vec<ConversationId>>,
     },
 }
@@ -224,6 +221,7 @@ message_kinds!(DirectoryMessage {
     IsGuestName,
     AskPresence,
     WhoIsHere,
+    Linked,
     Anew,
     FindAll,
     Find,
@@ -262,7 +260,11 @@ pub struct Here {
     sockets: usize,
     /// Users whose presence here the other nodes don't know yet.
     unregistered: FxHashMap<UserId, bool>,
+    /// Sockets whose users' conversations are to be read once the users are registered.
+    following: Vec<Following>,
     registering: bool,
+    /// Members of all awake conversations will be looked for in a moment.
+    finding_all: bool,
     /// The last attempt to register succeeded: changes go out at once.
     registered: bool,
 }
@@ -303,6 +305,7 @@ impl Behaviour for Directory {
 
     fn new(cx: &mut Cx<'_, Self>) -> Self {
         cx.keep.here.registering = false;
+        cx.keep.here.finding_all = false;
         cx.keep.here.registered = true;
         cx.after(REGISTER_EVERY, DirectoryMessage::Register);
         cx.after(SWEEP_EVERY, DirectoryMessage::SweepGuests);
@@ -361,11 +364,9 @@ impl Behaviour for Directory {
                 far::asked(&peer, conversation, users, added, cx);
             }
             DirectoryMessage::Found { asked, found, purpose } => far::found(asked, found, purpose, cx),
-            DirectoryMessage::Registered { done, users } => far::registered(done, users, cx),
-            DirectoryMessage::Follow { user, slot, dialect } => far::follow(user, slot, dialect, cx),
-            DirectoryMessage::Followed { user, slot, dialect, conversations } => {
-                far::followed(user, slot, dialect, conversations, cx);
-            }
+            DirectoryMessage::Registered { done, users, following } => far::registered(done, users, following, cx),
+            DirectoryMessage::Follow(following) => far::follow(following, cx),
+            DirectoryMessage::Followed { following, conversations } => far::followed(following, conversations, cx),
             DirectoryMessage::NotifyAll { event } => {
                 let slots = cx.keep.here.users.values().flat_map(|user| &user.sockets);
                 send(&cx.keep.relays, slots.map(|socket| socket.slot), &event);
@@ -420,8 +421,9 @@ impl Behaviour for Directory {
             DirectoryMessage::Anew => {
                 far::register(true, cx);
                 far::hold_names(cx);
-                cx.after(far::FIND_ALL_AFTER, DirectoryMessage::FindAll);
+                far::find_all_later(far::FIND_ALL_AFTER, cx);
             }
+            DirectoryMessage::Linked => far::find_all_later(far::LINKED_AFTER, cx),
             DirectoryMessage::FindAll => far::find_all(cx),
             DirectoryMessage::Find { users, purpose } => far::find(users, purpose, cx),
             DirectoryMessage::Register => {
@@ -497,7 +499,7 @@ fn opened(socket: OpenedSocket, cx: &mut Cx<'_, Directory>) {
         let _ = keep.presence.tell_always(PresenceMessage::Opened { user, name });
         // Sockets of the rooms dialect choose their room themselves.
         if keep.cluster.is_clustered() && dialect != Dialect::Rooms {
-            far::follow(user, slot, dialect, cx);
+            keep.here.following.push(Following { user, slot, dialect });
         }
     }
 }

@@ -167,6 +167,8 @@ pub enum ConversationMessage {
         sessions: Vec<(UserId, Slot, Dialect)>,
     },
 
+    /// The conversation was awake elsewhere a moment ago: it wakes, so that whoever missed something there is told. Nothing else.
+    Touch,
     /// The shard goes to another node: the conversation drops this when it has gone.
     HandOver {
         done: Arc<crate::cluster::shards::HandedOver>,
@@ -252,6 +254,7 @@ message_kinds!(ConversationMessage {
     Online,
     Offline,
     Interested,
+    Touch,
     HandOver,
     Loaded,
     AskInterest,
@@ -291,6 +294,7 @@ message_kinds!(ConversationMessage {
     Online,
     Offline,
     Interested,
+    Touch,
     HandOver,
     Loaded,
     AskInterest,
@@ -476,6 +480,7 @@ impl ConversationMessage {
                 | Self::Online { .. }
                 | Self::Attach { .. }
                 | Self::Relisten { .. }
+                | Self::Touch
                 | Self::HandOver { .. }
         )
     }

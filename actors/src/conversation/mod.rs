@@ -318,6 +318,7 @@ impl Ready {
             M::Panic { reply: _reply } => panic!("asked to"),
             // Left over from before a restart of this actor, or handled above.
             M::Loaded(_)
+            | M::Touch
             | M::HandOver { .. }
             | M::AskInterest
             | M::Interested { .. }

@@ -1,6 +1,6 @@
 //! Leaving this node: the shard is handed over, or was lost. Whoever listens is told to the next owner, from where it was served.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chinwag_schema::{
     error::{ClientError, CloseCode},
@@ -17,6 +17,9 @@ use crate::{
     cluster::{frame::Command, peer::PeerMessage, shards::HandedOver},
     relay::RelayMessage,
 };
+
+/// Whoever is told of something has its place in the conversation by then.
+const TOUCHED_FOR: Duration = Duration::from_secs(15);
 
 impl<P: Policy> Conversation<P> {
     /// Says whether this node may still speak for the conversation. Asked before each message, so that nothing is answered,
@@ -59,6 +62,10 @@ impl<P: Policy> Conversation<P> {
                 ready.fail_all(&gone());
                 cx.keep.pass_on(ready.head.seq);
                 ready.forget_users(cx.keep);
+                if cx.now() - ready.busy_at < TOUCHED_FOR {
+                    // Who was being told of it, and isn't attached yet, would never hear what happened here.
+                    cx.keep.node.conversations.tell(cx.keep.id, ConversationMessage::Touch);
+                }
             }
             Phase::Waking { waiting, .. } => {
                 cx.keep.pass_on(Seq(u64::MAX));
@@ -82,6 +89,9 @@ impl ConversationKeep {
     /// Passes a message on to the next owner. What another node's socket asks goes back to its node, which finds the owner by itself;
     /// what was this actor's own work is void.
     fn pass(&self, message: ConversationMessage) {
+        if let ConversationMessage::Touch = message {
+            return self.node.conversations.tell(self.id, message);
+        }
         match Command::of(message) {
             Ok((command, reply)) if command.from().slot.node == self.node.id => {
                 self.node.conversations.tell(self.id, command.into_message(reply));

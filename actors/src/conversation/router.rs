@@ -150,11 +150,11 @@ impl Router {
         }
     }
 
-    /// The shards are lost: their conversations notice, and go at once.
+    /// The shards are lost: their conversations notice when they are told anything, and go at once.
     pub fn lost(&self, shards: &[Shard]) {
         for &shard in shards {
             for mailbox in self.of_shard(shard) {
-                let _ = mailbox.tell_always(ConversationMessage::IdleCheck);
+                let _ = mailbox.tell_always(ConversationMessage::Touch);
             }
         }
     }

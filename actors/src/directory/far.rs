@@ -15,17 +15,30 @@ use tokio::sync::oneshot;
 use super::{Directory, DirectoryMessage, GUEST_NAME_HELD};
 use crate::{
     cluster::{Cluster, peer::PeerMessage, shards::ShardState},
-    ports::{StoreError, StoreResult},
+    ports::StoreResult,
     runtime::{Cx, Mailbox},
     session::entrance,
 };
 
 /// After the directory was wiped: long enough for the other nodes to register their users again.
 pub(super) const FIND_ALL_AFTER: Duration = Duration::from_secs(6);
+/// After a link came up: others come up in the same moment.
+pub(super) const LINKED_AFTER: Duration = Duration::from_secs(1);
+/// A user takes 22 bytes of a frame, a socket about 120; the largest frame has 1 MiB.
+const USERS_PER_FRAME: usize = 20_000;
+const SOCKETS_PER_FRAME: usize = 5_000;
 /// When to try again to read of whom a socket's user is a member.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 type D<'a> = Cx<'a, Directory>;
+
+/// A socket whose user's conversations may be owned elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Following {
+    pub user: UserId,
+    pub slot: Slot,
+    pub dialect: Dialect,
+}
 
 /// Why users are looked for on other nodes.
 pub enum Purpose {
@@ -33,6 +46,8 @@ pub enum Purpose {
     Interest(ConversationId),
     /// A user became a member.
     Joined(ConversationId),
+    /// All conversations that are awake want to know the sockets of their members.
+    All,
     /// Something for all their sockets.
     Notify(Arc<EncodedEvent>),
 }
@@ -52,17 +67,19 @@ pub(super) fn find(users: Vec<UserId>, purpose: Purpose, cx: &mut D<'_>) {
     );
 }
 
-/// Looks for the members of all conversations that are awake here: the directory had forgotten who is where.
+/// Will look for the members of all awake conversations again, however often that is wanted until then.
+pub(super) fn find_all_later(delay: Duration, cx: &mut D<'_>) {
+    if !std::mem::replace(&mut cx.keep.here.finding_all, true) {
+        cx.after(delay, DirectoryMessage::FindAll);
+    }
+}
+
+/// Looks for the members of all conversations that are awake here: who is where was forgotten. One look-up for all.
 pub(super) fn find_all(cx: &mut D<'_>) {
-    let mut by_conversation: BTreeMap<ConversationId, Vec<UserId>> = BTreeMap::new();
-    for (&user, here) in &cx.keep.here.users {
-        for &conversation in &here.interested {
-            by_conversation.entry(conversation).or_default().push(user);
-        }
-    }
-    for (conversation, users) in by_conversation {
-        find(users, Purpose::Interest(conversation), cx);
-    }
+    cx.keep.here.finding_all = false;
+    let watched = cx.keep.here.users.iter().filter(|(_, here)| !here.interested.is_empty());
+    let users = watched.map(|(&user, _)| user).collect();
+    find(users, Purpose::All, cx);
 }
 
 /// Gives the id of a guest's name, the same on all nodes.
@@ -130,8 +147,14 @@ pub(super) fn found(
         let Some(peer) = cx.keep.cluster.peer(node) else { continue };
         // Past the bounds but for notices, which are shed: one per activation or membership.
         match purpose {
-            Purpose::Interest(conversation) => {
-                let _ = peer.tell_always(PeerMessage::Interest { conversation: *conversation, users });
+            Purpose::Interest(conversation) => interest(&peer, *conversation, &users),
+            Purpose::All => {
+                let mut by_conversation: BTreeMap<ConversationId, Vec<UserId>> = BTreeMap::new();
+                for user in users {
+                    let interested = cx.keep.here.users.get(&user).into_iter().flat_map(|here| &here.interested);
+                    interested.for_each(|&conversation| by_conversation.entry(conversation).or_default().push(user));
+                }
+                by_conversation.iter().for_each(|(&conversation, users)| interest(&peer, conversation, users));
             }
             Purpose::Joined(conversation) => {
                 for user in users {
@@ -142,6 +165,13 @@ pub(super) fn found(
                 let _ = peer.tell(PeerMessage::Notify { users, event: event.clone() });
             }
         }
+    }
+}
+
+/// Asks a node for the sockets of these members, in frames that an envelope can hold.
+fn interest(peer: &Mailbox<PeerMessage>, conversation: ConversationId, users: &[UserId]) {
+    for users in users.chunks(USERS_PER_FRAME) {
+        let _ = peer.tell_always(PeerMessage::Interest { conversation, users: users.to_vec() });
     }
 }
 
@@ -159,8 +189,8 @@ pub(super) fn asked(
         let open = here.get(&user).into_iter().flat_map(|here| &here.sockets);
         sockets.extend(open.map(|socket| (user, socket.slot, socket.dialect)));
     }
-    if !sockets.is_empty() {
-        let _ = peer.tell_always(PeerMessage::Sockets { conversation, sockets, added });
+    for sockets in sockets.chunks(SOCKETS_PER_FRAME) {
+        let _ = peer.tell_always(PeerMessage::Sockets { conversation, sockets: sockets.to_vec(), added });
     }
 }
 
@@ -174,76 +204,73 @@ pub(super) fn register(all: bool, cx: &mut D<'_>) {
     if !cx.keep.cluster.is_clustered() {
         // Nobody asks.
         here.unregistered.clear();
+        here.following.clear();
         return;
     }
-    if here.registering || here.unregistered.is_empty() {
+    if here.registering || (here.unregistered.is_empty() && here.following.is_empty()) {
         return;
     }
     here.registering = true;
+    let (users, following): (Vec<_>, _) = (here.unregistered.drain().collect(), std::mem::take(&mut here.following));
     let (port, node) = (cx.keep.port.clone(), cx.keep.node);
-    let users: Vec<_> = cx.keep.here.unregistered.drain().collect();
     cx.pipe(
         async move {
-            let done = port.put_users(node, &users).await;
+            let done = if users.is_empty() { Ok(()) } else { port.put_users(node, &users).await };
             (done, users)
         },
-        |(done, users)| DirectoryMessage::Registered { done, users },
+        |(done, users)| DirectoryMessage::Registered { done, users, following },
     );
 }
 
-pub(super) fn registered(done: StoreResult<()>, users: Vec<(UserId, bool)>, cx: &mut D<'_>) {
+pub(super) fn registered(done: StoreResult<()>, users: Vec<(UserId, bool)>, following: Vec<Following>, cx: &mut D<'_>) {
     let here = &mut cx.keep.here;
     here.registering = false;
     here.registered = done.is_ok();
     match done {
-        Ok(()) => register(false, cx),
+        Ok(()) => {
+            following.into_iter().for_each(|following| follow(following, cx));
+            register(false, cx);
+        }
         Err(error) => {
             // Again in a moment. What changed meanwhile is newer.
             tracing::debug!(%error, users = users.len(), "users could not be registered yet");
             for (user, present) in users {
                 here.unregistered.entry(user).or_insert(present);
             }
+            here.following.extend(following);
         }
     }
 }
 
-/// A socket opened whose user may be a member of conversations owned elsewhere: reads which. The user is registered first: a conversation
-/// that wakes up meanwhile either finds the registration, or is awake already when it is told.
-pub(super) fn follow(user: UserId, slot: Slot, dialect: Dialect, cx: &mut D<'_>) {
-    if !is_open(user, slot, cx) {
-        return;
-    }
-    let (port, node, accounts) = (cx.keep.port.clone(), cx.keep.node, cx.keep.accounts.clone());
+/// Reads of which conversations the user of a socket is a member, to tell their owners. The user is registered: a conversation that wakes up
+/// meanwhile either finds the registration, or is awake already when it is told.
+fn read(following: Following, cx: &mut D<'_>) {
+    let accounts = cx.keep.accounts.clone();
     cx.pipe(
         async move {
-            port.put_users(node, &[(user, true)]).await?;
-            let memberships = entrance::memberships(&accounts, user).await?;
+            let memberships = entrance::memberships(&accounts, following.user).await?;
             Ok(memberships.into_iter().map(|membership| membership.conversation.id).collect())
         },
-        move |conversations| DirectoryMessage::Followed { user, slot, dialect, conversations },
+        move |conversations| DirectoryMessage::Followed { following, conversations },
     );
 }
 
-pub(super) fn followed(
-    user: UserId,
-    slot: Slot,
-    dialect: Dialect,
-    conversations: Result<Vec<ConversationId>, StoreError>,
-    cx: &mut D<'_>,
-) {
-    if !is_open(user, slot, cx) {
-        let here = &mut cx.keep.here;
-        if here.users.get(&user).is_none_or(|user| user.sockets.is_empty()) {
-            // Its registration may have come after the end of it.
-            here.unregistered.insert(user, false);
-        }
+/// Tries again to read.
+pub(super) fn follow(following: Following, cx: &mut D<'_>) {
+    if is_open(following, cx) {
+        read(following, cx);
+    }
+}
+
+pub(super) fn followed(following: Following, conversations: StoreResult<Vec<ConversationId>>, cx: &mut D<'_>) {
+    if !is_open(following, cx) {
         return;
     }
     let conversations = match conversations {
         Ok(conversations) => conversations,
         Err(error) => {
             tracing::warn!(%error, "a user's conversations could not be read; again in two seconds");
-            return cx.after(AGAIN_AFTER, DirectoryMessage::Follow { user, slot, dialect });
+            return cx.after(AGAIN_AFTER, DirectoryMessage::Follow(following));
         }
     };
     let mut by_owner: BTreeMap<NodeId, Vec<ConversationId>> = BTreeMap::new();
@@ -257,9 +284,9 @@ pub(super) fn followed(
         }
     }
     if !nobodys.is_empty() {
-        let conversations = Ok(nobodys);
-        cx.after(AGAIN_AFTER, DirectoryMessage::Followed { user, slot, dialect, conversations });
+        cx.after(AGAIN_AFTER, DirectoryMessage::Followed { following, conversations: Ok(nobodys) });
     }
+    let Following { user, slot, dialect } = following;
     for (owner, conversations) in by_owner {
         if let Some(peer) = cx.keep.cluster.peer(owner) {
             // Past the bound: the number of sockets bounds it.
@@ -268,9 +295,9 @@ pub(super) fn followed(
     }
 }
 
-fn is_open(user: UserId, slot: Slot, cx: &D<'_>) -> bool {
-    let open = |user: &super::UserHere| user.sockets.iter().any(|socket| socket.slot == slot);
-    cx.keep.here.users.get(&user).is_some_and(open)
+fn is_open(following: Following, cx: &D<'_>) -> bool {
+    let open = |user: &super::UserHere| user.sockets.iter().any(|socket| socket.slot == following.slot);
+    cx.keep.here.users.get(&following.user).is_some_and(open)
 }
 
 /// A socket closed: the nodes that know it hear so.

@@ -4,6 +4,7 @@
 mod common;
 
 mod chats;
+mod moves;
 mod rooms;
 
 use std::cell::RefCell;

@@ -7,7 +7,7 @@ use chinwag_schema::{
 };
 use rustc_hash::FxHashMap;
 
-use super::{AGAIN_AFTER, P, PeerMessage, close, go_on, send};
+use super::{AGAIN_AFTER, P, PeerMessage, close, go_on, later, send};
 use crate::{
     cluster::{
         frame::{Command, Frame, batch, close_reason},
@@ -45,6 +45,11 @@ pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
                 cx.keep.node.conversations.tell_active(conversation, online);
             }
         }
+        Frame::Touch { conversation } => match cx.keep.node.owns(conversation) {
+            true => cx.keep.node.conversations.tell(conversation, ConversationMessage::Touch),
+            // In a moment, when more is known of who owns what.
+            false => later(conversation, ConversationMessage::Touch, cx),
+        },
         Frame::Gone { user: _, slot } => {
             if let Some((user, conversations)) = cx.keep.owned.take(slot) {
                 for conversation in conversations {

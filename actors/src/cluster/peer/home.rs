@@ -27,7 +27,7 @@ pub const WAITING_MAX: usize = 65_536;
 
 /// How long a closed socket is remembered: longer than anything waits for an owner.
 const GONE_KNOWN: Duration = Duration::from_secs(15);
-/// Those remembered longer are forgotten when so many are.
+/// Those remembered longer are forgotten when so many are, or twice as many as were left the last time.
 const GONE_SWEPT: usize = 4096;
 
 /// What this node's sockets have at one other node.
@@ -41,6 +41,7 @@ pub struct Home {
     sockets: FxHashMap<Slot, FxHashSet<ConversationId>>,
     /// Sockets that closed a moment ago: what was told for them before and comes here only now finds nobody.
     gone: FxHashMap<Slot, Instant>,
+    gone_left: usize,
 }
 
 struct Waiting {
@@ -92,6 +93,9 @@ pub struct Aftermath {
 impl Home {
     /// Makes the frame of a message for a conversation there. A message that doesn't travel is dropped; one too many is refused.
     pub fn forward(&mut self, conversation: ConversationId, message: ConversationMessage) -> Option<Frame> {
+        if let ConversationMessage::Touch = message {
+            return Some(Frame::Touch { conversation });
+        }
         let (command, reply) = Command::of(message).ok()?;
         if self.waiting.len() >= WAITING_MAX && !reply.is_nobody() {
             reply.fail(ClientError::unavailable("the conversation's node"));
@@ -253,10 +257,11 @@ impl Home {
     /// A socket of this node closed; true if the other node knows it.
     pub fn closed(&mut self, slot: Slot) -> bool {
         let now = Instant::now();
-        if self.gone.len() >= GONE_SWEPT {
-            self.gone.retain(|_, closed_at| now.duration_since(*closed_at) < GONE_KNOWN);
-        }
         self.gone.insert(slot, now);
+        if self.gone.len() > GONE_SWEPT.max(2 * self.gone_left) {
+            self.gone.retain(|_, closed_at| now.duration_since(*closed_at) < GONE_KNOWN);
+            self.gone_left = self.gone.len();
+        }
         let Some(conversations) = self.sockets.remove(&slot) else { return false };
         for conversation in conversations {
             self.forget(conversation, slot);
@@ -319,3 +324,6 @@ impl Far {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -153,7 +153,7 @@ fn events(cx: &mut P<'_>) {
             Event::Up { version } => {
                 tracing::info!(node = cx.keep.peer.0, version, "linked to another node");
                 // What was said of sockets while there was no link is lost: our conversations look for their members again.
-                let _ = cx.keep.node.directory.tell_always(DirectoryMessage::FindAll);
+                let _ = cx.keep.node.directory.tell_always(DirectoryMessage::Linked);
             }
             Event::Frame(bytes) => match Frame::decode(&bytes) {
                 Ok(frame) => arrived::handle(frame, cx),

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     conversation::messages::{Answer, ConversationMessage},
-    directory::DirectoryMessage,
+    directory::{DirectoryMessage, Following},
     engine::Node,
     message_kinds,
     ports::StoreResult,
@@ -257,8 +257,8 @@ impl Behaviour for Peer {
                 }
             }
             PeerMessage::Astray { user, slot, dialect, conversations } => {
-                let conversations = Ok(conversations);
-                let followed = DirectoryMessage::Followed { user, slot, dialect, conversations };
+                let following = Following { user, slot, dialect };
+                let followed = DirectoryMessage::Followed { following, conversations: Ok(conversations) };
                 // Past the bound: the number of sockets bounds it.
                 let _ = cx.keep.node.directory.tell_always(followed);
             }
@@ -319,12 +319,17 @@ fn go_on(aftermath: Aftermath, cx: &mut P<'_>) {
             let _ = relay.tell_always(RelayMessage::Detach { conversation, slot });
         }
     }
-    let left = aftermath.left.into_iter().map(|left| (left.conversation, left.message));
-    let first = cx.keep.again.is_empty();
-    cx.keep.again.extend(left);
-    if first && !cx.keep.again.is_empty() {
+    for left in aftermath.left {
+        later(left.conversation, left.message, cx);
+    }
+}
+
+/// Tells a conversation something in a moment, wherever it is then.
+fn later(conversation: ConversationId, message: ConversationMessage, cx: &mut P<'_>) {
+    if cx.keep.again.is_empty() {
         cx.after(AGAIN_AFTER, PeerMessage::Again);
     }
+    cx.keep.again.push((conversation, message));
 }
 
 /// How long the directory may take to know of another owner.
