@@ -162,7 +162,11 @@ async fn run(config: Arc<Config>, risks: Vec<String>) -> Result<(), Failure> {
     for risk in risks {
         tracing::warn!("{risk}");
     }
-    let signal = signals.next().await;
+    let signal = tokio::select! {
+        signal = signals.next() => signal,
+        // Said in the log: its identifiers would collide with the other's.
+        () = node.displaced.notified() => "another process of this name",
+    };
     tracing::info!(signal, "draining; a second signal closes at once");
     shutdown::drain(&config, &node, &handle, &mut signals).await;
     handle.stop();
