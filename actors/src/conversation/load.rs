@@ -117,7 +117,7 @@ impl<P: Policy> Conversation<P> {
             _ => None,
         });
         cx.keep.listeners.begin_anew();
-        ready.announced = added.map(|added| (cx.now(), added));
+        ready.announced = added.map(|added| (cx.now(), added, ready.head.seq));
         for (user, slot, dialect) in sessions {
             ready.online(user, slot, dialect, added, cx);
         }

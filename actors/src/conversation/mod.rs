@@ -149,8 +149,9 @@ struct Ready {
     numbers: Option<Arc<board::RoomNumbers>>,
     /// When something last happened, for falling asleep.
     busy_at: Instant,
-    /// The conversation was made just now: sockets of other nodes, which are known a moment later, hear that it is new.
-    announced: Option<(Instant, Added)>,
+    /// The conversation was made just now: sockets of other nodes, which are known a moment later, hear that it is new, with the head
+    /// that it had then.
+    announced: Option<(Instant, Added, Seq)>,
 }
 
 struct Member {
@@ -360,7 +361,7 @@ impl Ready {
         if !self.is_member(from) {
             return;
         }
-        self.announced = Some((cx.now(), Added { requested }));
+        self.announced = Some((cx.now(), Added { requested }, self.head.seq));
         for (slot, user, dialect) in cx.keep.listeners.present().collect::<Vec<_>>() {
             self.wake(slot, user, dialect, Some(Added { requested }), cx.keep);
         }
@@ -376,10 +377,12 @@ impl Ready {
     ) {
         if self.members.contains_key(&user) {
             let new = !cx.keep.listeners.is_present(slot);
-            let announced = self.announced.filter(|(at, _)| new && cx.now() - *at < ANNOUNCED_FOR);
             let far = slot.node != cx.keep.node.id;
-            let added = added.or(announced.filter(|_| far).map(|(_, added)| added));
+            let announced = self.announced.filter(|(at, ..)| far && new && cx.now() - *at < ANNOUNCED_FOR);
             cx.keep.listeners.put_present(slot, user, dialect);
+            if let (None, Some((_, added, head))) = (added, announced) {
+                return self.wake_at(head, slot, dialect, Some(added), cx.keep);
+            }
             // Who is attached hears it already.
             if added.is_some() || cx.keep.listeners.get(slot).is_none() {
                 self.wake(slot, user, dialect, added, cx.keep);
@@ -403,6 +406,12 @@ impl Ready {
     }
 
     fn wake(&self, slot: Slot, user: UserId, dialect: Dialect, added: Option<Added>, keep: &ConversationKeep) {
+        let head = self.seen_by(user, added.is_some_and(|added| !added.requested));
+        self.wake_at(head, slot, dialect, added, keep);
+    }
+
+    /// Tells a socket of the conversation, whose events up to `head` it doesn't need.
+    fn wake_at(&self, head: Seq, slot: Slot, dialect: Dialect, added: Option<Added>, keep: &ConversationKeep) {
         let wanted = match dialect {
             Dialect::Native | Dialect::Messenger => true,
             // Presence sockets only learn of new chats; rooms sockets choose their room themselves.
@@ -411,7 +420,6 @@ impl Ready {
         };
         if wanted {
             let requested = added.is_some_and(|added| added.requested);
-            let head = self.seen_by(user, added.is_some() && !requested);
             let added = added.map(|_| self.conversation.clone());
             let woken = Woken { id: keep.id, head, added, requested };
             keep.to_socket(slot, RelayMessage::Wake { slot, woken });

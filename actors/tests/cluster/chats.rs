@@ -151,3 +151,31 @@ async fn frames_sent(from: &Engine, nodes: &[Engine]) -> u64 {
     }
     sent
 }
+
+#[test]
+fn first_messages_sent_before_any_shard_has_an_owner_reach_users_of_other_nodes() {
+    run(async || {
+        let world = World::new();
+        let mut nodes = Vec::new();
+        for node in 1..=3 {
+            nodes.push(world.node(node, u64::from(node) * 100).await);
+        }
+        let mut pairs = Vec::new();
+        for n in 0..12 {
+            let [from, to] = [format!("ann{n}"), format!("bob{n}")];
+            for name in [&from, &to] {
+                nodes[0].account(name).await;
+            }
+            pairs.push((Native::enter(&nodes[n % 3], &from).await, Native::enter(&nodes[(n + 1) % 3], &to).await, to));
+        }
+        for (ann, _, to) in &pairs {
+            let message_id = uuid::Uuid::now_v7();
+            ann.client.send(&json!({"id": "s", "type": "send", "to": to, "message_id": message_id, "content": "hi"}));
+        }
+        for (ann, bob, to) in &pairs {
+            let said = ann.reply("s").await;
+            let chat = said["conversation"].clone();
+            assert_eq!(bob.hear(&chat).await, (1, "hi".to_owned()), "{to}: {said}");
+        }
+    });
+}

@@ -71,7 +71,11 @@ impl Native {
 
     async fn ask(&self, frame: Value) -> Value {
         self.client.send(&frame);
-        let id = frame["id"].as_str().unwrap();
+        self.reply(frame["id"].as_str().unwrap()).await
+    }
+
+    /// Waits for the reply to a frame that was sent.
+    async fn reply(&self, id: &str) -> Value {
         loop {
             let mut frame = self.client.next().await;
             if frame["id"] == *id {
