@@ -2,6 +2,8 @@
 // The connection with the server, through all its sockets: log-in, hello, requests, reconnecting. Of what the server says it
 // keeps only the session (who the user is, limits, time); conversations are the handlers' business.
 
+import { explain } from "./errors.js";
+import { t } from "./i18n.js";
 import { requestId } from "./ids.js";
 import { Link, RequestError, disconnected } from "./link.js";
 import { afterClose, backoff } from "./reconnect.js";
@@ -178,7 +180,7 @@ export class Connection {
       if (!(error instanceof RequestError) || error.code === "disconnected") return;
       // The close that follows says the same, if it comes.
       link.close();
-      if (this.guest && !error.retryable) this.#end(error.message);
+      if (this.guest && !error.retryable) this.#end(explain(error));
       else this.#closed(link, HELLO_REFUSED[error.code] ?? 1011);
       return;
     }
@@ -244,13 +246,13 @@ export class Connection {
         void this.#refresh();
         break;
       case "login":
-        this.#end("You were logged out");
+        this.#end(t("error.loggedOut"));
         break;
       case "outdated":
-        this.#end("This page is too old for the server: reload it");
+        this.#end(t("error.outdated"));
         break;
       default:
-        this.#end("The server ended the connection");
+        this.#end(t("error.ended"));
     }
   }
 
@@ -265,7 +267,7 @@ export class Connection {
 
   async #refresh() {
     if (this.#refreshed) {
-      this.#end("Please log in again");
+      this.#end(t("error.loginAgain"));
       return;
     }
     this.#refreshed = true;
@@ -280,7 +282,7 @@ export class Connection {
   /** @param {any} error */
   #refreshFailed(error) {
     if (error?.status === 401 || error?.status === 403) {
-      this.#end("Please log in again");
+      this.#end(t("error.loginAgain"));
       return;
     }
     this.#refreshed = false;

@@ -1,7 +1,8 @@
 // @ts-check
-// One conversation as this page knows it: a window of its log without holes, from `from` up to the position, and what is said about
-// it beside the log (unread, pointers, who types). Pure; told everything by the parts of `Client`.
+// One conversation as this page knows it: the position in its log, the part of it that is held, and what is said about it beside the
+// log (unread, pointers, who types). Pure; told everything by the parts of `Client`.
 
+import { Excerpt } from "./excerpt.js";
 import { Log } from "./log.js";
 
 /**
@@ -15,18 +16,12 @@ import { Log } from "./log.js";
  */
 
 /** Entries kept of a conversation that nobody looks at. */
-export const IDLE_MAX = 400;
-
-const SHOWN = new Set(["message", "member_joined", "member_left"]);
+export const IDLE_MAX = 200;
+/** Unread messages whose seq is remembered, for an answer that an event has overtaken. */
+const COUNTED_MAX = 500;
 
 /** What one page knows of one conversation. */
 export class Conversation {
-  /** Messages, joins and leaves in the window, ascending. @type {Sequenced[]} */
-  entries = [];
-  /** The newest edit or deletion of a message that came lately, for pages that were read before it. @type {Map<string, Sequenced>} */
-  #changes = new Map();
-  /** Whether nothing older exists. */
-  complete = false;
   unread = 0;
   delivered = 0;
   read = 0;
@@ -39,10 +34,12 @@ export class Conversation {
   /** @type {string[]} */
   typists = [];
   typists_until_ms = 0;
-  /** First unread seq when the conversation was opened. */
+  /** First seq that was unread when the user last looked away; 0: nothing was. */
   newFrom = 0;
   /** Unread is known up to here. */
   #countedTo = 0;
+  /** What was counted beyond that, ascending. @type {number[]} */
+  #counted = [];
 
   /** @param {Info} info @param {(event: Sequenced) => boolean} isOwn whether the user here wrote it */
   constructor(info, isOwn = () => false) {
@@ -50,8 +47,7 @@ export class Conversation {
     this.id = info.id;
     this.kind = info.kind;
     this.log = new Log(info.epoch, info.head);
-    /** Lowest seq of the window. */
-    this.from = info.head + 1;
+    this.excerpt = new Excerpt(info.head);
     this.member = false;
     this.name = "";
     /** @type {Sequenced | undefined} */
@@ -76,8 +72,8 @@ export class Conversation {
     if (info.delivered !== undefined) this.delivered = Math.max(this.delivered, info.delivered);
     if (info.unread !== undefined) {
       // What was applied beyond the head that the answer knew counts, too.
-      const later = this.entries.filter((entry) => entry.seq > info.head && this.#counts(entry));
-      this.unread = info.unread + later.length;
+      this.#counted = this.#counted.filter((seq) => seq > info.head && seq > this.read);
+      this.unread = info.unread + this.#counted.length;
       this.#countedTo = info.head;
     }
   }
@@ -88,13 +84,12 @@ export class Conversation {
       this.delivered = this.read = 0;
       this.peer = { delivered: 0, read: 0 };
       this.last = undefined;
+      this.newFrom = 0;
       this.#countedTo = 0;
+      this.#counted = [];
     }
     this.log.reset(epoch, head);
-    this.entries = [];
-    this.#changes.clear();
-    this.from = head + 1;
-    this.complete = false;
+    this.excerpt.restart(head);
   }
 
   /**
@@ -102,40 +97,31 @@ export class Conversation {
    * @param {Sequenced} event
    */
   apply(event) {
-    if (event.event === "edited" || event.event === "deleted") {
-      this.#change(event);
-      return;
-    }
+    this.excerpt.take(event);
+    if (this.last && this.last.id === event.target) this.excerpt.renew(this.last);
     if (event.event === "member_joined") this.members += 1;
     if (event.event === "member_left") this.members = Math.max(0, this.members - 1);
-    if (!SHOWN.has(event.event)) return;
-    this.entries.push(event);
     if (event.event !== "message") return;
     this.last = event;
     this.typists = this.typists.filter((name) => name !== event.sender.name);
-    if (this.#counts(event) && event.seq > this.#countedTo) this.unread += 1;
+    if (event.seq <= this.read || event.seq <= this.#countedTo || this.isOwn(event)) return;
+    this.unread += 1;
+    this.#counted.push(event.seq);
+    if (this.#counted.length > COUNTED_MAX) this.#counted.shift();
   }
 
-  /** Puts an older page before the window. @param {Page} page @returns {boolean} false: the log is another one */
+  /** Puts an older page before what is held. @param {Page} page @returns {boolean} false: the log is another one */
   prepend(page) {
     if (page.epoch !== this.log.epoch) return false;
-    const events = page.events.filter((event) => event.seq < this.from);
-    for (const event of events) if (event.event === "edited" || event.event === "deleted") this.#note(event);
-    const shown = events.filter((event) => SHOWN.has(event.event));
-    for (const event of shown) this.#renew(event);
-    this.entries = shown.concat(this.entries);
-    if (events.length > 0) this.from = events[0].seq;
-    this.complete = page.complete || events.length === 0;
-    if (this.last === undefined) this.last = shown.findLast((event) => event.event === "message");
+    this.excerpt.prepend(page);
+    if (this.last === undefined) this.last = this.entries.findLast((event) => event.event === "message");
     return true;
   }
 
-  /** Forgets the older part of a long window, which can be fetched again. */
+  /** Forgets most of what is held when nobody looks at it: it can be fetched again. */
   trim() {
-    if (this.entries.length <= IDLE_MAX) return;
-    this.entries = this.entries.slice(-IDLE_MAX / 2);
-    this.from = this.entries[0].seq;
-    this.complete = false;
+    if (this.excerpt.attached) this.excerpt.dropOldest(IDLE_MAX);
+    else this.excerpt.restart(this.log.position);
   }
 
   /** Forgets typists that said nothing for a while. @param {number} now_ms @returns {boolean} whether one was forgotten */
@@ -143,6 +129,13 @@ export class Conversation {
     if (this.typists.length === 0 || now_ms < this.typists_until_ms) return false;
     this.typists = [];
     return true;
+  }
+
+  /** Says that everything was seen: nothing is unread, until more is said. @param {number} seq */
+  saw(seq) {
+    this.read = Math.max(this.read, seq);
+    this.unread = 0;
+    this.#counted = [];
   }
 
   /** When something last happened. */
@@ -155,36 +148,8 @@ export class Conversation {
     return this.with?.display_name || this.name || "…";
   }
 
-  /** @param {Sequenced} event */
-  #counts(event) {
-    return event.event === "message" && event.seq > this.read && !this.isOwn(event);
-  }
-
-  /** @param {Sequenced} event */
-  #change(event) {
-    this.#note(event);
-    const entry = this.entries.find((entry) => entry.id === event.target);
-    if (entry) this.#renew(entry);
-    if (this.last && this.last.id === event.target) this.#renew(this.last);
-  }
-
-  /** @param {Sequenced} event */
-  #note(event) {
-    const target = event.target ?? "";
-    if ((this.#changes.get(target)?.seq ?? 0) < event.seq) this.#changes.set(target, event);
-    if (this.#changes.size > IDLE_MAX) this.#changes.delete(this.#changes.keys().next().value ?? "");
-  }
-
-  /** Gives a message its newest text. @param {Sequenced} entry */
-  #renew(entry) {
-    const change = this.#changes.get(entry.id);
-    if (!change || entry.deleted) return;
-    if (change.event === "deleted" || change.deleted) {
-      entry.deleted = true;
-      entry.content = "";
-    } else if (change.content !== undefined && (change.edited_at ?? 0) >= (entry.edited_at ?? 0)) {
-      entry.content = change.content;
-      entry.edited_at = change.edited_at;
-    }
+  /** What is held of the log. */
+  get entries() {
+    return this.excerpt.entries;
   }
 }

@@ -10,7 +10,7 @@ export class MessageIds {
 
   /**
    * @param {() => number} now Unix milliseconds, the server's if known
-   * @param {(bytes: Uint8Array) => Uint8Array} random
+   * @param {(bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>} random
    */
   constructor(now, random = (bytes) => crypto.getRandomValues(bytes)) {
     this.#now = now;

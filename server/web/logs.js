@@ -8,7 +8,10 @@ import { RequestError } from "./link.js";
 const GAP_FILL_MAX = 1000;
 /** How long a hole may last before it is fetched. */
 export const HOLE_MS = 1000;
-const OLDER_PAGE = 50;
+/** Entries of one page while scrolling. */
+const SCROLL_PAGE = 200;
+/** How much is shown of what comes before a message that is jumped to. */
+const CONTEXT = 30;
 const FILL_PAGE = 200;
 
 /**
@@ -157,16 +160,58 @@ export class Logs {
     }
   }
 
-  /** Loads the page before the window. @param {Conversation} conversation @returns {Promise<void>} */
+  /** Loads the page before what is held. @param {Conversation} conversation @returns {Promise<void>} */
   async loadOlder(conversation) {
-    const before = conversation.from;
-    const which = { conversation: conversation.id, before, limit: OLDER_PAGE };
-    const page = await this.#connection.ask("history", which).catch((error) => {
+    const before = conversation.excerpt.from;
+    const page = await this.#page(conversation, { before });
+    if (conversation.excerpt.from !== before) return;
+    if (page === null || !conversation.prepend(page)) return this.#reload(conversation);
+    this.#paged(conversation, page);
+  }
+
+  /** Loads the page behind what is held, if that doesn't reach the position. @param {Conversation} conversation @returns {Promise<void>} */
+  async loadNewer(conversation) {
+    const { excerpt } = conversation;
+    const after = excerpt.until;
+    if (excerpt.attached) return;
+    const page = await this.#page(conversation, { after });
+    if (excerpt.attached || excerpt.until !== after) return;
+    if (page === null || page.epoch !== conversation.log.epoch) return this.#reload(conversation);
+    excerpt.append(page, reachedBy(page, after), conversation.log.position);
+    this.#paged(conversation, page);
+  }
+
+  /** Holds what surrounds a message instead. @param {Conversation} conversation @param {number} seq @returns {Promise<void>} */
+  async loadAround(conversation, seq) {
+    const after = Math.max(0, Math.min(seq, conversation.log.position) - 1 - CONTEXT);
+    const page = await this.#page(conversation, { after });
+    if (page === null || page.epoch !== conversation.log.epoch) return this.#reload(conversation);
+    conversation.excerpt.replace(page, reachedBy(page, after), conversation.log.position);
+    this.#paged(conversation, page);
+  }
+
+  /** Holds the newest instead, if the page holds something else. @param {Conversation} conversation @returns {Promise<void>} */
+  async loadNewest(conversation) {
+    if (conversation.excerpt.attached) return;
+    const page = await this.#page(conversation, {});
+    if (page === null || page.epoch !== conversation.log.epoch) return this.#reload(conversation);
+    conversation.excerpt.replace(page, page.head, conversation.log.position);
+    this.#paged(conversation, page);
+  }
+
+  /**
+   * @param {Conversation} conversation @param {{before?: number, after?: number}} where
+   * @returns {Promise<import("./log.js").Page | null>} null: there is no such place in the log
+   */
+  #page(conversation, where) {
+    return this.#connection.ask("history", { conversation: conversation.id, limit: SCROLL_PAGE, ...where }).catch((error) => {
       if (error.code === "unknown_cursor") return null;
       throw error;
     });
-    if (conversation.from !== before) return;
-    if (page === null || !conversation.prepend(page)) return this.#reload(conversation);
+  }
+
+  /** @param {Conversation} conversation @param {import("./log.js").Page} page */
+  #paged(conversation, page) {
     for (const event of page.events) this.#written.settle(event);
     this.#conversations.changed(conversation);
   }
@@ -180,4 +225,9 @@ export class Logs {
     conversation.restart(info.epoch, info.head);
     this.#conversations.learn(info);
   }
+}
+
+/** Returns up to where a page `after` a seq leaves nothing out. @param {import("./log.js").Page} page @param {number} after */
+function reachedBy(page, after) {
+  return page.complete ? Math.max(page.head, after) : (page.events.at(-1)?.seq ?? after);
 }

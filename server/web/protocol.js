@@ -8,6 +8,7 @@
 import { Connection } from "./connection.js";
 import { Conversations } from "./conversations.js";
 import { Events } from "./events.js";
+import { t } from "./i18n.js";
 import { Logs } from "./logs.js";
 import { Receipts } from "./receipts.js";
 import { Resume } from "./resume.js";
@@ -49,10 +50,15 @@ export class Client {
       onWelcome: async (link, welcome, unsaid) => {
         this.#written.open(welcome.user);
         await this.#resume.welcomed(link, welcome, unsaid);
-        this.#sender.pumpAll();
+        void this.#sender.pumpAll();
       },
     });
-    this.#written = new Written(login, this.#connection, notify);
+    this.#written = new Written(login, this.#connection, notify, (id) => {
+      const conversation = this.conversations.get(id);
+      if (conversation) this.#conversations.changed(conversation);
+      // The tab that wrote it sends it; should that one be closed first, it is our turn.
+      void this.#sender.pump(id);
+    });
     this.#conversations = new Conversations(this.#connection, this.#written, notify, {
       learned: (conversation) => this.#logs.watch(conversation),
       forgotten: (id) => this.#logs.unwatch(id),
@@ -119,6 +125,7 @@ export class Client {
   /** Disconnects for good. */
   stop() {
     this.#connection.stop();
+    this.#written.close();
   }
 
   /** Tries now instead of after the wait. */
@@ -136,7 +143,7 @@ export class Client {
     const content = text.trim();
     if (!content || !this.outbox) return;
     if (!this.#written.add(conversation.id, content)) {
-      this.#notify({ type: "notice", text: "Too many messages wait to be sent" });
+      this.#notify({ type: "notice", text: t("error.outboxFull") });
       return;
     }
     this.#conversations.changed(conversation);
@@ -179,9 +186,24 @@ export class Client {
     this.#receipts.seen(conversation);
   }
 
-  /** Loads the page before the window. @param {Conversation} conversation @returns {Promise<void>} */
+  /** Loads the page before what is held. @param {Conversation} conversation @returns {Promise<void>} */
   loadOlder(conversation) {
     return this.#logs.loadOlder(conversation);
+  }
+
+  /** Loads the page behind what is held. @param {Conversation} conversation @returns {Promise<void>} */
+  loadNewer(conversation) {
+    return this.#logs.loadNewer(conversation);
+  }
+
+  /** Holds what surrounds a message instead. @param {Conversation} conversation @param {number} seq @returns {Promise<void>} */
+  loadAround(conversation, seq) {
+    return this.#logs.loadAround(conversation, seq);
+  }
+
+  /** Holds the newest instead. @param {Conversation} conversation @returns {Promise<void>} */
+  loadNewest(conversation) {
+    return this.#logs.loadNewest(conversation);
   }
 
   // --- conversations --------------------------------------------------------------------------------------------------------
@@ -230,9 +252,20 @@ export class Client {
     return (await this.#connection.ask("rooms", { limit: 50 })).rooms;
   }
 
-  /** @param {Conversation} conversation @returns {Promise<any[]>} members, at most 200 */
-  async members(conversation) {
-    return (await this.#connection.ask("members", { conversation: conversation.id, limit: 200 })).members;
+  /**
+   * Returns a page of members.
+   * @param {Conversation} conversation @param {string} [after] `next` of the page before
+   * @returns {Promise<{members: any[], next?: string}>} at most 200
+   */
+  members(conversation, after) {
+    return this.#connection.ask("members", { conversation: conversation.id, after, limit: 200 });
+  }
+
+  /** Sets what others see instead of the user's name. @param {string} name empty: nothing */
+  async setDisplayName(name) {
+    const { user } = await this.command("profile.set", { display_name: name || null });
+    this.#connection.me = user;
+    this.#notify({ type: "state" });
   }
 
   /** Asks what the list of conversations doesn't tell. @param {Conversation} conversation */
@@ -243,7 +276,7 @@ export class Client {
   /** Asks where the other one of a chat has got to. @param {Conversation} conversation */
   async loadPeer(conversation) {
     if (conversation.kind !== "direct") return;
-    this.#receipts.peer(conversation, await this.members(conversation));
+    this.#receipts.peer(conversation, (await this.members(conversation)).members);
   }
 
   /**

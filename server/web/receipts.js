@@ -44,10 +44,10 @@ export class Receipts {
     const seq = conversation.log.position;
     const moved = conversation.member && seq > conversation.read;
     if (conversation.unread === 0 && !moved) return;
-    conversation.unread = 0;
+    const before = conversation.read;
+    if (moved && !this.#connection.link) conversation.unread = 0;
+    else conversation.saw(seq);
     if (moved && this.#connection.link) {
-      const before = conversation.read;
-      conversation.read = seq;
       conversation.delivered = Math.max(conversation.delivered, seq);
       this.#connection.ask("read", { conversation: conversation.id, seq }).catch(() => {
         conversation.read = Math.min(conversation.read, before);

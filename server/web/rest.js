@@ -1,7 +1,10 @@
 // @ts-check
 // Accounts over HTTP, and the session that this browser remembers. Access tokens are sent in the hello frame, never in a URL.
 
-const KEY = "chinwag.session";
+import { t } from "./i18n.js";
+
+/** Where the session of an account is kept, for all tabs. */
+export const KEY = "chinwag.session";
 const GUEST_KEY = "chinwag.guest";
 /** A token that runs out this soon is changed before it is used. */
 const EARLY_MS = 60_000;
@@ -10,11 +13,13 @@ const EARLY_MS = 60_000;
 
 /** A refused request. */
 export class RestError extends Error {
-  /** @param {number} status @param {string} text @param {string} code */
-  constructor(status, text, code) {
+  /** @param {number} status @param {string} text @param {string} code @param {{field?: string, limit?: number}} [what] is wrong */
+  constructor(status, text, code, { field, limit } = {}) {
     super(text);
     this.status = status;
     this.code = code;
+    this.field = field;
+    this.limit = limit;
   }
 }
 
@@ -28,11 +33,11 @@ async function post(path, body, token) {
       body: JSON.stringify(body),
     });
   } catch {
-    throw new RestError(0, "The server can't be reached", "unreachable");
+    throw new RestError(0, t("error.unreachable"), "unreachable");
   }
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
-  throw new RestError(response.status, answer.error ?? `The server answered ${response.status}`, answer.code ?? "");
+  throw new RestError(response.status, answer.error ?? t("error.status", { status: response.status }), answer.code ?? "", answer);
 }
 
 /** @param {string} key @param {Storage} store @returns {any} */
@@ -134,7 +139,7 @@ export class Guest {
   }
 
   async refresh() {
-    throw new RestError(401, "Guests aren't let in (any more)", "unauthorized");
+    throw new RestError(401, t("error.noGuests"), "unauthorized");
   }
 
   async logout() {

@@ -1,8 +1,10 @@
 // @ts-check
-// Where one writes: Enter sends, Shift+Enter makes a line. Also tells when the user types, and edits sent messages.
+// Where one writes: Enter sends, Shift+Enter makes a line. Also tells when the user types, and edits sent messages. What isn't sent
+// yet is kept per conversation while the tab lives.
 
 import { el, icon, iconButton, setText } from "./dom.js";
-import { characters } from "./format.js";
+import { plural, t } from "./i18n.js";
+import { storage } from "./shelf.js";
 
 /** While the user goes on typing, it is said this often (the server forgets it after 3 s). */
 const TYPING_EVERY_MS = 2000;
@@ -11,6 +13,9 @@ const TYPING_IDLE_MS = 2500;
 /** The counter appears when this much is left. */
 const COUNTER_FROM = 500;
 const HEIGHT_MAX_PX = 180;
+const DRAFTS_KEY = "chinwag.drafts";
+/** Drafts kept at most; the oldest go first. */
+const DRAFTS_MAX = 50;
 
 /**
  * @typedef {{send: (text: string) => void, edit: (text: string) => void, typing: (active: boolean) => void, editLast: () => void}} Actions
@@ -18,27 +23,31 @@ const HEIGHT_MAX_PX = 180;
 
 /** The form below the messages. */
 export class Composer {
-  #drafts = new Map();
+  #drafts = kept();
   #key = "";
   #editing = false;
   #said_ms = 0;
   #idle = 0;
+  /** @type {typeof import("./emoji.js") | null} */
+  #emoji = null;
 
   /** @param {Actions} actions */
   constructor(actions) {
     this.actions = actions;
     this.max = 4096;
-    this.input = el("textarea", { rows: 1, "aria-label": "Message", placeholder: "Message", dir: "auto", enterkeyhint: "send",
+    this.input = el("textarea", { rows: 1, "aria-label": t("composer.label"), placeholder: t("composer.label"), dir: "auto", enterkeyhint: "send",
       autocomplete: "off", oninput: () => this.#typed(), onkeydown: (/** @type {KeyboardEvent} */ event) => this.#pressed(event),
       onblur: () => this.#still() });
     this.counter = el("span", { class: "counter", role: "status" });
-    this.button = el("button", { type: "submit", class: "icon-button filled send", "aria-label": "Send", title: "Send" }, icon("send"));
-    this.banner = el("div", { class: "editing", hidden: true }, icon("edit"), el("span", { text: "Editing a message" }),
-      iconButton("close", "Cancel editing", () => this.stopEditing()));
+    this.button = el("button", { type: "submit", class: "icon-button filled send", "aria-label": t("composer.send"), title: t("composer.send") }, icon("send"));
+    this.banner = el("div", { class: "editing", hidden: true }, icon("edit"), el("span", { text: t("composer.editing") }),
+      iconButton("close", t("composer.cancel"), () => this.stopEditing()));
+    // Its list is large, and comes when it is wanted.
+    this.emoji = iconButton("smile", t("emoji.open"), () => void this.#pickEmoji(), "emoji");
     this.root = el("form", { class: "composer", onsubmit: (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#submit();
-    } }, this.banner, this.input, this.counter, this.button);
+    } }, this.banner, this.input, this.counter, this.emoji, this.button);
     this.#fit();
   }
 
@@ -75,18 +84,61 @@ export class Composer {
     this.input.focus();
   }
 
+  /** Begins an answer to a message. @param {string} text */
+  quote(text) {
+    const quoted = text.trim().split("\n").map((line) => `> ${line}`).join("\n");
+    this.input.setRangeText(`${quoted}\n`, 0, 0, "end");
+    this.input.focus();
+    this.input.setSelectionRange(this.input.value.length, this.input.value.length);
+    this.#typed();
+  }
+
+  /** Puts text where the cursor is. @param {string} text */
+  insert(text) {
+    this.input.setRangeText(text, this.input.selectionStart, this.input.selectionEnd, "end");
+    this.input.focus();
+    this.#typed();
+  }
+
+  /** Loads the emoji, so that `:names:` are known. */
+  async loadEmoji() {
+    this.#emoji ??= await import("./emoji.js");
+    return this.#emoji;
+  }
+
+  async #pickEmoji() {
+    const { EmojiPicker } = await this.loadEmoji().catch(() => ({ EmojiPicker: null }));
+    if (!EmojiPicker || !this.emoji.isConnected) return;
+    const { button } = new EmojiPicker((char) => this.insert(char));
+    this.emoji.replaceWith(button);
+    this.emoji = button;
+    button.click();
+  }
+
   #leave() {
     this.#still();
     if (this.#editing) {
       this.#editing = false;
       this.banner.hidden = true;
     } else if (this.#key) {
-      this.#drafts.set(this.#key, this.input.value);
+      this.#keep(this.input.value);
+    }
+  }
+
+  /** @param {string} draft */
+  #keep(draft) {
+    this.#drafts.delete(this.#key);
+    if (draft) this.#drafts.set(this.#key, draft);
+    if (this.#drafts.size > DRAFTS_MAX) this.#drafts.delete(this.#drafts.keys().next().value ?? "");
+    try {
+      storage("sessionStorage")?.setItem(DRAFTS_KEY, JSON.stringify([...this.#drafts]));
+    } catch {
+      // Full or forbidden: they are kept until a reload.
     }
   }
 
   #submit() {
-    const text = this.input.value.trim();
+    const text = (this.#emoji?.expand(this.input.value) ?? this.input.value).trim();
     if (!text || characters(text) > this.max) return;
     this.#said_ms = 0;
     clearTimeout(this.#idle);
@@ -95,7 +147,7 @@ export class Composer {
       this.actions.edit(text);
     } else {
       this.input.value = "";
-      this.#drafts.delete(this.#key);
+      this.#keep("");
       this.#fit();
       this.actions.send(text);
     }
@@ -120,7 +172,9 @@ export class Composer {
 
   #typed() {
     this.#fit();
+    if (this.input.value.includes(":")) void this.loadEmoji().catch(() => {});
     if (this.#editing) return;
+    this.#keep(this.input.value);
     clearTimeout(this.#idle);
     if (this.input.value.trim() === "") {
       this.#still();
@@ -144,7 +198,26 @@ export class Composer {
     this.input.style.height = `${Math.min(this.input.scrollHeight + 2, HEIGHT_MAX_PX)}px`;
     const left = this.max - characters(this.input.value.trim());
     setText(this.counter, left > COUNTER_FROM ? "" : String(left));
+    const said = left > COUNTER_FROM ? "" : plural(left < 0 ? "composer.over" : "composer.left", Math.abs(left));
+    if (this.counter.title !== said) this.counter.title = said;
     this.counter.classList.toggle("over", left < 0);
     this.button.disabled = left < 0 || left === this.max;
+  }
+}
+
+/** Characters as the server counts them. @param {string} text */
+function characters(text) {
+  let count = 0;
+  for (const _ of text) count += 1;
+  return count;
+}
+
+/** @returns {Map<string, string>} what this tab's page had before */
+function kept() {
+  try {
+    const drafts = JSON.parse(storage("sessionStorage")?.getItem(DRAFTS_KEY) ?? "[]");
+    return new Map(drafts.filter((/** @type {any} */ draft) => draft?.length === 2 && draft.every((/** @type {any} */ part) => typeof part === "string")));
+  } catch {
+    return new Map();
   }
 }

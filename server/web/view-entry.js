@@ -2,14 +2,15 @@
 // The first screen: guest, log in, or register.
 
 import { el, setText } from "./dom.js";
-import { Account, Guest } from "./rest.js";
+import { explain } from "./errors.js";
+import { t } from "./i18n.js";
+import { Account, Guest, RestError } from "./rest.js";
 
-const NAME = "Name";
-/** @type {Record<string, {tab: string, button: string, hint: string}>} */
+/** Keys of their texts. @type {Record<string, {tab: string, button: string, hint: string}>} */
 const MODES = {
-  login: { tab: "Log in", button: "Log in", hint: "" },
-  register: { tab: "Register", button: "Create account", hint: "At least 3 characters for the name, 6 for the password." },
-  guest: { tab: "Guest", button: "Enter as guest", hint: "Guests talk in public rooms. Letters, digits, “-” and “_”." },
+  login: { tab: "entry.login", button: "entry.login", hint: "" },
+  register: { tab: "entry.register", button: "entry.create", hint: "entry.registerHint" },
+  guest: { tab: "entry.guest", button: "entry.asGuest", hint: "entry.guestHint" },
 };
 
 /** The form that ends in a login. */
@@ -25,23 +26,25 @@ export class Entry {
     this.root = root;
     this.entered = entered;
     this.error = el("p", { class: "error", role: "alert" });
-    this.hint = el("p", { class: "hint" });
+    this.hint = el("p", { class: "hint", id: "entry-hint" });
+    this.tagline = el("p", { class: "tagline" });
     this.name = el("input", { id: "entry-name", name: "username", autocomplete: "username", autocapitalize: "none",
-      spellcheck: "false", required: true, maxlength: 64, dir: "auto" });
+      spellcheck: "false", required: true, maxlength: 64, dir: "auto", "aria-describedby": "entry-hint" });
     this.password = el("input", { id: "entry-password", name: "password", type: "password", required: true, maxlength: 1024 });
-    this.passwordRow = el("label", { class: "field", for: "entry-password" }, el("span", { text: "Password" }), this.password);
+    this.passwordRow = el("label", { class: "field", for: "entry-password" }, el("span", { text: t("entry.password") }), this.password);
     this.button = el("button", { class: "primary", type: "submit" });
     this.tabs = Object.entries(MODES).map(([mode, { tab }]) =>
-      el("button", { type: "button", class: "tab", data: { mode }, text: tab, onclick: () => this.choose(mode) }),
+      el("button", { type: "button", class: "tab", data: { mode }, text: t(tab), onclick: () => this.choose(mode) }),
     );
     const form = el("form", { class: "card", onsubmit: (/** @type {Event} */ event) => {
       event.preventDefault();
       void this.#submit();
     } },
       el("div", { class: "brand" }, el("img", { src: "/web/icon.svg", alt: "", width: 44, height: 44 }),
-        el("h1", { text: "Chinwag" })),
-      el("div", { class: "tabs", role: "group", "aria-label": "How to come in" }, ...this.tabs),
-      el("label", { class: "field", for: "entry-name" }, el("span", { text: NAME }), this.name),
+        el("h1", { text: t("app.title") })),
+      this.tagline,
+      el("div", { class: "tabs", role: "group", "aria-label": t("entry.how") }, ...this.tabs),
+      el("label", { class: "field", for: "entry-name" }, el("span", { text: t("entry.name") }), this.name),
       this.passwordRow, this.hint, this.error, this.button);
     root.append(form);
     this.choose(this.#mode);
@@ -75,8 +78,9 @@ export class Entry {
     this.passwordRow.hidden = guest;
     this.password.disabled = guest;
     this.password.autocomplete = this.#mode === "register" ? "new-password" : "current-password";
-    setText(this.hint, mode.hint);
-    setText(this.button, this.#busy ? "One moment…" : mode.button);
+    setText(this.hint, mode.hint && t(mode.hint));
+    setText(this.tagline, t(location.hash.length > 1 ? "entry.invited" : "entry.tagline"));
+    setText(this.button, t(this.#busy ? "entry.busy" : mode.button));
     this.button.disabled = this.#busy;
   }
 
@@ -92,7 +96,9 @@ export class Entry {
       else this.entered(await Account.login(name, password));
       this.password.value = "";
     } catch (error) {
-      setText(this.error, error instanceof Error ? error.message : String(error));
+      // The server doesn't tell which of the two is wrong.
+      const refused = this.#mode === "login" && error instanceof RestError && error.status === 401;
+      setText(this.error, refused ? t("error.wrongPassword") : explain(error));
       this.#busy = false;
       this.#update();
     }

@@ -1,8 +1,12 @@
 // @ts-check
-// What was written on this page: the outbox of whoever is logged in, and which messages are the user's own. Sends nothing.
+// What was written in this browser: the outbox of whoever is logged in, shared with the user's other tabs, and which messages are the
+// user's own. Sends nothing.
 
+import { plural } from "./i18n.js";
 import { MessageIds } from "./ids.js";
 import { Outbox } from "./outbox.js";
+import { StorageShelf, shelfOf, storage } from "./shelf.js";
+import { Tabs } from "./tabs.js";
 
 /**
  * @typedef {import("./connection.js").Connection} Connection
@@ -14,19 +18,28 @@ import { Outbox } from "./outbox.js";
 export class Written {
   /** @type {Outbox | null} until the first welcome */
   outbox = null;
+  /** When the outbox has what an earlier page left. @type {Promise<void>} */
+  loaded = Promise.resolve();
 
   #login;
   #connection;
   #notify;
+  #heard;
   #ids;
+  /** @type {Tabs | null} */
+  #tabs = null;
   /** Ids of messages written on this page: a guest's user id changes with every socket. */
   #written = new Set();
 
-  /** @param {Login} login @param {Connection} connection @param {import("./protocol.js").Notify} notify */
-  constructor(login, connection, notify) {
+  /**
+   * @param {Login} login @param {Connection} connection @param {import("./protocol.js").Notify} notify
+   * @param {(conversation: string) => void} heard another tab changed the outbox of a conversation
+   */
+  constructor(login, connection, notify, heard) {
     this.#login = login;
     this.#connection = connection;
     this.#notify = notify;
+    this.#heard = heard;
     this.#ids = new MessageIds(() => connection.now());
   }
 
@@ -34,10 +47,31 @@ export class Written {
   open(user) {
     if (this.outbox) return;
     const { guest, name } = this.#login;
-    this.outbox = new Outbox(guest ? sessionStorage : localStorage, guest ? `guest:${name}` : user.id);
-    for (const conversation of this.outbox.conversations()) {
-      for (const item of this.outbox.of(conversation)) this.#written.add(item.message_id);
-    }
+    // Guests are one per tab.
+    const tabs = guest ? null : new Tabs(user.id, (said) => {
+      const conversation = this.outbox?.heard(said);
+      if (conversation !== undefined) this.#heard(conversation);
+    });
+    this.#tabs = tabs;
+    const shelf = guest ? new StorageShelf(storage("sessionStorage"), `guest:${name}`) : shelfOf(user.id);
+    const outbox = new Outbox(shelf, (said) => tabs?.say(said));
+    this.outbox = outbox;
+    this.loaded = outbox.load().then(() => {
+      for (const conversation of outbox.conversations()) {
+        for (const item of outbox.of(conversation)) this.#written.add(item.message_id);
+      }
+      this.#notify({ type: "conversations" });
+    });
+  }
+
+  /** Says nothing to other tabs any more, and hears nothing. */
+  close() {
+    this.#tabs?.close();
+  }
+
+  /** Does something that no other tab of the user does at the same time. @param {string} what @param {() => Promise<void>} run */
+  exclusively(what, run) {
+    return this.#tabs ? this.#tabs.exclusively(what, run) : run();
   }
 
   /** Puts a message into the outbox. @param {string} conversation @param {string} content @returns {boolean} false: it is full */
@@ -64,8 +98,9 @@ export class Written {
 
   /** Gives up what waits for a conversation, and says so. @param {string} conversation */
   drop(conversation) {
-    const unsent = this.outbox?.of(conversation) ?? [];
-    for (const item of unsent) this.outbox?.remove(item.message_id);
-    if (unsent.length > 0) this.#notify({ type: "notice", text: `Messages that weren't sent: ${unsent.length}` });
+    const items = this.outbox?.of(conversation) ?? [];
+    for (const item of items) this.outbox?.remove(item.message_id);
+    const unsent = items.filter(({ stored }) => !stored).length;
+    if (unsent > 0) this.#notify({ type: "notice", text: plural("notify.unsent", unsent) });
   }
 }

@@ -32,10 +32,10 @@ test("older pages are put before, until nothing is older", () => {
   const conversation = new Conversation(info(), mine);
   conversation.apply(made(11));
   assert.equal(conversation.prepend(page([made(8), made(9, { event: "member_joined" }), made(10)])), true);
-  assert.deepEqual([conversation.from, conversation.complete], [8, false]);
+  assert.deepEqual([conversation.excerpt.from, conversation.excerpt.complete], [8, false]);
   conversation.prepend(page([made(7), made(8)], { complete: true }));
   assert.deepEqual(conversation.entries.map(({ seq }) => seq), [7, 8, 9, 10, 11]);
-  assert.equal(conversation.complete, true);
+  assert.equal(conversation.excerpt.complete, true);
   assert.equal(conversation.prepend(page([], { epoch: "00000000deadbeef" })), false);
 });
 
@@ -56,5 +56,5 @@ test("another log leaves nothing of the old one", () => {
   const conversation = new Conversation(info(), mine);
   conversation.apply(made(11));
   conversation.restart("00000000deadbeef", 3);
-  assert.deepEqual([conversation.entries.length, conversation.from, conversation.read, conversation.log.position], [0, 4, 0, 3]);
+  assert.deepEqual([conversation.entries.length, conversation.excerpt.from, conversation.read, conversation.log.position], [0, 4, 0, 3]);
 });

@@ -226,7 +226,7 @@ test("a gap too large to fill starts the window anew at its end", async () => {
   socket.reply(asked, { conversation: info(9001, { read: 11, unread: 8990 }) });
   await sleep(1);
   const conversation = client.conversations.get("1");
-  assert.deepEqual([texts(client), conversation.from, conversation.complete, conversation.unread], [["text 9001"], 9001, false, 8990]);
+  assert.deepEqual([texts(client), conversation.excerpt.from, conversation.excerpt.complete, conversation.unread], [["text 9001"], 9001, false, 8990]);
 });
 
 test("reset, gone and a membership that ended while away", async () => {
