@@ -65,7 +65,8 @@ def check_flags() -> None:
     known = set(re.findall(r"^        (\w+): (?:One|Many|Switch|Url)", read("server/src/config/settings.rs"), re.MULTILINE))
     known = {"--" + name.replace("_", "-") for name in known}
     known |= {"--" + name.replace("_", "-") for name in re.findall(r"#\[arg\(long.*\)\]\s+(?:pub )?(\w+):", read("server/src/config/cli.rs"))}
-    for source in sorted((ROOT / "loadtest/src").rglob("*.rs")):
+    clients = [ROOT / "client/src/bin/chinwag-chat/options.rs"]
+    for source in [*sorted((ROOT / "loadtest/src").rglob("*.rs")), *clients]:
         options = re.findall(r"#\[arg\(long.*\)\]\s+(?:pub )?(\w+):", source.read_text(encoding="utf-8"))
         known |= {"--" + name.replace("_", "-") for name in options}
     text = README.read_text(encoding="utf-8")
@@ -108,7 +109,7 @@ def check_named_tests() -> None:
 
 
 def tests_and_sources() -> list[pathlib.Path]:
-    crates = ["actors", "schema", "server", "loadtest"]
+    crates = ["actors", "schema", "server", "client", "loadtest"]
     return [path for crate in crates for path in (ROOT / crate).rglob("*.rs") if "target" not in path.parts]
 
 
