@@ -146,6 +146,8 @@ class Cluster:
         if self.proxy:
             # Guests would be off then.
             command += ["--trusted-proxies", "127.0.0.1/32", "--guests", "on"]
+            # All clients have one address here, and the proxy says so.
+            command += ["--max-sockets-per-address", str(proxies.sockets_max())]
         return [*command, *self.facts["flags"]]
 
     # ---- its members ------------------------------------------------------------------------------------------
