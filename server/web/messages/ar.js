@@ -207,7 +207,7 @@ export default {
   "settings.light": "فاتح",
   "settings.dark": "داكن",
   "settings.language": "اللغة",
-  "settings.auto": "كلغة المتصفح",
+  "settings.auto": "تلقائي",
   "settings.notifications": "تنبيهي إلى الرسائل الجديدة",
   "settings.blocked": "لا يسمح المتصفح لهذه الصفحة بالتنبيهات.",
   "settings.keys": "لوحة المفاتيح",

@@ -163,7 +163,7 @@ export default {
   "settings.light": "Hell",
   "settings.dark": "Dunkel",
   "settings.language": "Sprache",
-  "settings.auto": "Wie der Browser",
+  "settings.auto": "Automatisch",
   "settings.notifications": "Neue Nachrichten melden",
   "settings.blocked": "Der Browser erlaubt dieser Seite keine Meldungen.",
   "settings.keys": "Tastatur",
