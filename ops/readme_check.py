@@ -115,7 +115,8 @@ def tests_and_sources() -> list[pathlib.Path]:
 
 def check_metrics(documents: list[str]) -> None:
     """A metric that a document names is exported."""
-    exported = set(re.findall(r'"([a-z_]+)"', read("server/src/ops/prometheus.rs")))
+    sources = [ROOT / "server/src/ops/prometheus.rs", *(ROOT / "server/src/ops/prometheus").glob("*.rs")]
+    exported = {name for source in sources for name in re.findall(r'"([a-z_]+)"', source.read_text())}
     for document in documents:
         for name in set(re.findall(r"`chinwag_([a-z_]+[a-z])`", read(document))):
             if name not in exported:

@@ -126,6 +126,8 @@ pub struct Counters {
     pub spam: AtomicU64,
     /// Messages made durable.
     pub messages: AtomicU64,
+    /// Events taken from their senders that aren't durable yet, told by each conversation at the end of its turns.
+    pub unacknowledged: AtomicU64,
     /// Frames from clients.
     pub inbound: AtomicU64,
     /// Frames that no decoder could read.

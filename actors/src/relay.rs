@@ -260,12 +260,26 @@ impl Socket {
         }
     }
 
+    fn note_pushed(&self, pushed: Pushed, event: &EncodedEvent) {
+        if matches!(pushed, Pushed::Queued | Pushed::Shed) {
+            self.note_handed(event);
+        }
+    }
+
+    /// Pushes what has just happened. Behind a cork it waits for the client's own question: that time isn't a delivery's.
+    fn push_live(&mut self, event: &Arc<EncodedEvent>) {
+        if self.cork.is_some() {
+            return self.push(event);
+        }
+        let pushed = self.outbox.push_live(event);
+        self.note_pushed(pushed, event);
+    }
+
     fn push(&mut self, event: &Arc<EncodedEvent>) {
         match &mut self.cork {
             None => {
-                if matches!(self.outbox.push_event(event), Pushed::Queued | Pushed::Shed) {
-                    self.note_handed(event);
-                }
+                let pushed = self.outbox.push_event(event);
+                self.note_pushed(pushed, event);
             }
             Some(corked) if corked.len() < CORKED_MAX_EVENTS => corked.push_back(event.clone()),
             Some(_) => self.outbox.close_now(CloseCode::SLOW_READER, "too many events while resuming"),
@@ -366,7 +380,7 @@ fn deliver(table: &mut Table, conversation: ConversationId, events: &Batch) {
         };
         for ((event, except), seq) in events.iter().zip(&seqs) {
             if *except != Some(*slot) && *seq > *upto {
-                socket.push(event);
+                socket.push_live(event);
                 *delivered += 1;
             }
         }

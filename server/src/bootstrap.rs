@@ -1,6 +1,13 @@
 //! Puts a node together from its settings and runs it until it is told to stop.
 
-use std::{io::Write as _, path::Path, process::ExitCode, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io::Write as _,
+    path::Path,
+    process::ExitCode,
+    rc::Rc,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use actix_rt::Arbiter;
 use actix_web::web::Data;
@@ -19,6 +26,7 @@ use serde_json::json;
 use crate::{
     auth::{Accounts, secret::Keys},
     backends::{self, BackendError, Backends, Opener, ServiceError},
+    commands::doctor::certificate,
     config::{Config, Loaded},
     credentials::{SessionCredentials, SocketCloser},
     facts::{NodeFacts, OutboxTotals},
@@ -153,8 +161,13 @@ async fn run(config: Arc<Config>, risks: Vec<String>) -> Result<(), Failure> {
         accounts: accounts.clone(),
         outboxes: outboxes.clone(),
         services: backends.gauges(),
+        data: config.data.clone(),
+        certificate_ends_s: config.tls.as_ref().and_then(|files| certificate::ends_s(&files.cert)),
+        places: OnceLock::new(),
     });
     let handle = start_net(&config, bound, arbiters, tls, &node, &accounts, &facts, outboxes)?;
+    // The first and only call.
+    let _ = facts.places.set(handle.places());
     jobs::start(&config, &node, &accounts, backends.messages.clone(), backends.gauges());
 
     write_ports(&config.data, handle.addresses()).map_err(|error| Failure::new(exit::DATA, error))?;

@@ -1,9 +1,10 @@
 //! What the node tells of itself: facts for health, numbers for Prometheus.
 
 use std::{
+    path::PathBuf,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -12,13 +13,14 @@ use std::{
 use chinwag_actors::{
     breaker::{BreakerGauge, BreakerState},
     engine::Node,
-    session::outbox::OutboxStats,
+    session::outbox::{DELIVERY_BUCKETS_MS, OutboxStats},
 };
 
 use crate::{
     auth::Accounts,
     backends::Gauges,
     http::{Facts, HealthFacts, RoomFacts, ServiceState, Serving},
+    net::Places,
     ops::prometheus,
 };
 
@@ -33,6 +35,9 @@ pub struct OutboxTotals {
     pub gaps: AtomicU64,
     pub gapped_events: AtomicU64,
     pub slow_closes: AtomicU64,
+    /// Events delivered, by time; not cumulative.
+    pub delivered: [AtomicU64; DELIVERY_BUCKETS_MS.len() + 1],
+    pub delivery_ms: AtomicU64,
 }
 
 impl OutboxTotals {
@@ -51,6 +56,10 @@ impl OutboxTotals {
         for (total, counter) in pairs {
             total.store(counter.get(), Relaxed);
         }
+        for (total, count) in self.delivered.iter().zip(stats.delivery.buckets()) {
+            total.store(count, Relaxed);
+        }
+        self.delivery_ms.store(stats.delivery.sum_ms(), Relaxed);
     }
 }
 
@@ -61,6 +70,12 @@ pub struct NodeFacts {
     pub outboxes: Vec<Arc<OutboxTotals>>,
     /// Of the services of a cluster; `None`: the store is embedded.
     pub services: Option<Gauges>,
+    /// The data directory: its file system must have room.
+    pub data: PathBuf,
+    /// When the certificate that is served ends, Unix seconds; `None` without TLS.
+    pub certificate_ends_s: Option<i64>,
+    /// Of all listeners; there once they are.
+    pub places: OnceLock<Arc<Places>>,
 }
 
 impl NodeFacts {

@@ -36,7 +36,7 @@ use crate::{
 };
 use envelope::{Envelope, GREETING_VERSION};
 use keyring::Keyring;
-use link::Epochs;
+use link::{Epochs, LinkGauge};
 use peer::{Peer, PeerKeep, PeerMessage};
 
 /// A hint that comes later than this is worth nothing, ms.
@@ -48,6 +48,12 @@ pub struct ClusterSettings {
     pub keys: Keyring,
 }
 
+/// A node that was heard of.
+struct Known {
+    peer: Mailbox<PeerMessage>,
+    link: Arc<LinkGauge>,
+}
+
 /// The other nodes, as all actors of this one see them. A lone node has none, and everything here costs it a look at an empty table.
 pub struct Cluster {
     pub me: NodeLease,
@@ -56,7 +62,7 @@ pub struct Cluster {
     /// Of this life, for all links.
     pub epochs: Epochs,
     clustered: bool,
-    peers: RwLock<FxHashMap<NodeId, Mailbox<PeerMessage>>>,
+    peers: RwLock<FxHashMap<NodeId, Known>>,
     node: OnceLock<Weak<Node>>,
 }
 
@@ -93,7 +99,7 @@ impl Cluster {
 
     /// Returns the peer actor of a node that was heard of.
     pub fn peer(&self, node: NodeId) -> Option<Mailbox<PeerMessage>> {
-        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+        self.peers.read().unwrap_or_else(PoisonError::into_inner).get(&node).map(|known| known.peer.clone())
     }
 
     /// Returns the peer actor of another node, and starts it the first time. At most 1,023 ever.
@@ -106,19 +112,28 @@ impl Cluster {
         }
         let here = self.node.get().and_then(Weak::upgrade)?;
         let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
-        let peer = peers.entry(node).or_insert_with(|| {
+        let known = peers.entry(node).or_insert_with(|| {
             let worker = usize::from(node.0);
-            let keep = PeerKeep::new(here.clone(), node);
-            here.runtime.spawn::<Peer>(worker, move || keep)
+            let link = Arc::<LinkGauge>::default();
+            let keep = PeerKeep::new(here.clone(), node, link.clone());
+            Known { peer: here.runtime.spawn::<Peer>(worker, move || keep), link }
         });
-        Some(peer.clone())
+        Some(known.peer.clone())
     }
 
     /// Calls `tell` for each node that was heard of.
-    pub fn everyone(&self, tell: impl FnMut(&Mailbox<PeerMessage>)) {
+    pub fn everyone(&self, mut tell: impl FnMut(&Mailbox<PeerMessage>)) {
         if self.is_clustered() {
-            self.peers.read().unwrap_or_else(PoisonError::into_inner).values().for_each(tell);
+            self.peers.read().unwrap_or_else(PoisonError::into_inner).values().for_each(|known| tell(&known.peer));
         }
+    }
+
+    /// Returns the links to all nodes that were heard of, by node.
+    pub fn links(&self) -> Vec<(NodeId, Arc<LinkGauge>)> {
+        let peers = self.peers.read().unwrap_or_else(PoisonError::into_inner);
+        let mut links: Vec<_> = peers.iter().map(|(&node, known)| (node, known.link.clone())).collect();
+        links.sort_unstable_by_key(|(node, _)| *node);
+        links
     }
 
     /// Hands something to sockets of another node; false when its actor has too much to do, and should be asked again.

@@ -199,7 +199,7 @@ impl Ready {
         cx.keep.fanout.served_up_to(head.seq);
         Self {
             recent: Recent::new(&origin, head.seq, recent.events, recent.complete, cx.unix_ms()),
-            log: Log::new(head, unsettled),
+            log: Log::new(head, unsettled, cx.keep.node.counters.clone()),
             conversation,
             origin,
             term,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -27,6 +27,7 @@ use super::{
     policy::Policy,
 };
 use crate::{
+    engine::Counters,
     ports::{
         StoreError, StoreResult,
         account_store::MemberRow,
@@ -46,6 +47,9 @@ pub(super) struct Log {
     batch: u64,
     reading_back: bool,
     last_id: EventId,
+    counters: Arc<Counters>,
+    /// What `counters` know of `waiting` and `in_flight`.
+    told: u64,
     /// Memberships found half changed, to be finished.
     pub(super) unsettled: Vec<MemberRow>,
 }
@@ -66,13 +70,15 @@ pub(super) enum Then {
 }
 
 impl Log {
-    pub(super) fn new(head: Head, unsettled: Vec<MemberRow>) -> Self {
+    pub(super) fn new(head: Head, unsettled: Vec<MemberRow>, counters: Arc<Counters>) -> Self {
         Self {
             waiting: VecDeque::new(),
             in_flight: Vec::new(),
             batch: 0,
             reading_back: false,
             last_id: head.last_id,
+            counters,
+            told: 0,
             unsettled,
         }
     }
@@ -87,6 +93,23 @@ impl Log {
 
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// Tells the counters how many senders wait.
+    pub(super) fn count(&mut self) {
+        let unacknowledged = (self.waiting.len() + self.in_flight.len()) as u64;
+        if unacknowledged > self.told {
+            self.counters.unacknowledged.fetch_add(unacknowledged - self.told, Relaxed);
+        } else if unacknowledged < self.told {
+            self.counters.unacknowledged.fetch_sub(self.told - unacknowledged, Relaxed);
+        }
+        self.told = unacknowledged;
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.counters.unacknowledged.fetch_sub(self.told, Relaxed);
     }
 }
 

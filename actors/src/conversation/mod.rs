@@ -213,7 +213,10 @@ impl<P: Policy> Behaviour for Conversation<P> {
         }
         match &mut self.phase {
             // Not in `handle`: what came in the same turn goes into one append.
-            Phase::Ready(ready) => ready.append_waiting(cx),
+            Phase::Ready(ready) => {
+                ready.append_waiting(cx);
+                ready.log.count();
+            }
             // Again, if something that is no message kept it from stopping.
             Phase::Refusing(_) => cx.stop_if_idle(),
             Phase::Waking { .. } => {}

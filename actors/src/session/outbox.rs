@@ -9,6 +9,7 @@
 //!
 //! Lives on one thread and is shared by `Rc`. An empty one owns no memory besides itself.
 
+mod delivery;
 mod ladder;
 mod queue;
 #[cfg(test)]
@@ -32,7 +33,10 @@ use chinwag_schema::{
     limits::socket::{OUTBOX_MAX_BYTES, OUTBOX_MAX_FRAMES, WRITE_MAX_FRAMES},
     wire::{Encoding, encoded_event::EncodedEvent, frame},
 };
-use queue::{Entry, Queue};
+pub use delivery::{DELIVERY_BUCKETS_MS, DeliveryTimes};
+use queue::{Entry, Queue, Timed};
+
+use crate::runtime::clock::{Clock as _, SystemClock};
 
 /// What a gap counts for in the byte bound; its frame, with a long room name, is about as large.
 const GAP_BYTES: usize = 256;
@@ -69,6 +73,8 @@ pub struct OutboxStats {
     pub gapped_events: Cell<u64>,
     /// Sockets closed because nothing more could be dropped.
     pub slow_closes: Cell<u64>,
+    /// From the moment an event was accepted until it was handed to the kernel here.
+    pub delivery: DeliveryTimes,
 }
 
 fn add(cell: &Cell<u64>, n: usize) {
@@ -136,13 +142,23 @@ impl Outbox {
         self.queue_entry(Entry::Frame { frame, ephemeral }, bytes, ephemeral)
     }
 
-    /// Queues an event, if this socket's dialect tells it.
+    /// Queues an event that is no news, or whose delivery isn't timed, if this socket's dialect tells it.
     pub fn push_event(&self, event: &Arc<EncodedEvent>) -> Pushed {
+        self.queue_event(event, Timed::No)
+    }
+
+    /// Queues an event that has just happened, if this socket's dialect tells it. [`OutboxStats::delivery`] counts its time.
+    pub fn push_live(&self, event: &Arc<EncodedEvent>) -> Pushed {
+        self.queue_event(event, Timed::Yes)
+    }
+
+    fn queue_event(&self, event: &Arc<EncodedEvent>, timed: Timed) -> Pushed {
         let Some(frame) = event.frame_ref(self.encoding) else { return Pushed::Queued };
         if self.extends_gap(event) {
             return Pushed::Gapped;
         }
-        self.queue_entry(Entry::Event(event.clone()), frame.len(), *event.class() == Class::Ephemeral)
+        let entry = Entry::Event { event: event.clone(), timed };
+        self.queue_entry(entry, frame.len(), *event.class() == Class::Ephemeral)
     }
 
     /// Begins the end: what waits is written first, then a close frame; later pushes are ignored. A second call changes nothing.
@@ -258,6 +274,8 @@ impl Outbox {
         add(&self.stats.written_bytes, written);
         let mut left = written + queue.head_written as usize;
         queue.head_written = 0;
+        // Asked for once a write, and only if something in it is timed.
+        let mut now_ms = None;
         while let Some(head) = queue.entries.front() {
             let len = queue.frame(head, self.encoding).len();
             if left < len {
@@ -265,6 +283,10 @@ impl Outbox {
             }
             left -= len;
             add(&self.stats.written_frames, 1);
+            if let Some(at_ms) = head.timed_since_ms() {
+                let now_ms = *now_ms.get_or_insert_with(|| SystemClock.unix_ms());
+                self.stats.delivery.observe(now_ms - at_ms);
+            }
             self.pop_front(&mut queue);
         }
         if left > 0 {

@@ -1,6 +1,7 @@
 //! `chinwag backup` and `chinwag restore`: the embedded store as one file, and back.
 
 use std::{
+    fs::File,
     io::{self, Write},
     path::Path,
 };
@@ -16,6 +17,9 @@ use crate::{
     config::Config,
 };
 
+/// In the data directory: an empty file, as old as the last backup.
+pub(crate) const LAST_BACKUP: &str = "last-backup";
+
 /// Copies the store into `file`, of a running server too.
 ///
 /// # Errors
@@ -23,6 +27,7 @@ use crate::{
 pub fn backup(config: &Config, file: &Path, if_there: IfThere) -> Result<(), Failure> {
     embedded_only(config, "backup")?;
     let counts = embedded::backup(&config.data, file, if_there).map_err(failure)?;
+    note(&config.data);
     let text = format!("wrote {}: {}, checked", file.display(), told(&counts));
     say(&format!("{text}\nthe keys that sign tokens are not in it: keep a copy of {}", secret_of(config)))
 }
@@ -40,6 +45,14 @@ pub fn restore(config: &Config, file: &Path, if_there: IfThere) -> Result<(), Fa
         config.data.display(),
         told(&counts)
     ))
+}
+
+/// Leaves the time of this backup where the server finds it for its metrics (`chinwag_last_backup_timestamp_seconds`). The backup is
+/// whole without it.
+fn note(data: &Path) {
+    if let Err(error) = File::create(data.join(LAST_BACKUP)) {
+        eprintln!("chinwag: the time of this backup can't be noted in {}: {error}", data.display());
+    }
 }
 
 fn embedded_only(config: &Config, what: &str) -> Result<(), Failure> {

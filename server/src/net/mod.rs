@@ -14,7 +14,7 @@ pub mod worker;
 
 pub use acceptor::{Bound, bind};
 pub use server::{Net, NetHandle, NetSettings};
-pub use stream::Socket;
+pub use stream::{Places, Socket};
 pub use worker::WorkerContext;
 
 /// What a listener is for. Which dialect a socket speaks follows from this and the path of its upgrade.

@@ -117,6 +117,11 @@ impl NetHandle {
         &self.arbiters
     }
 
+    /// Returns the places of the connections, of all listeners together.
+    pub fn places(&self) -> Arc<Places> {
+        self.places.clone()
+    }
+
     /// Returns how many connections are open, upgraded ones included.
     pub fn connections(&self) -> usize {
         self.places.taken()

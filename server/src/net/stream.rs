@@ -12,7 +12,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -30,6 +30,7 @@ use tokio_rustls::server::TlsStream;
 #[derive(Debug)]
 pub struct Places {
     open: AtomicUsize,
+    refused: AtomicU64,
     max: usize,
     max_per_address: usize,
     by_address: Mutex<HashMap<IpAddr, usize>>,
@@ -38,11 +39,20 @@ pub struct Places {
 impl Places {
     /// Makes `max` free places, of which one address may take `max_per_address`.
     pub fn new(max: usize, max_per_address: usize) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), max, max_per_address, by_address: Mutex::default() })
+        let (open, refused, by_address) = (AtomicUsize::new(0), AtomicU64::new(0), Mutex::default());
+        Arc::new(Self { open, refused, max, max_per_address, by_address })
     }
 
     /// Takes a place, if one is free; `counted` is the peer's address unless it is one that many share (loopback, a proxy).
     pub fn take(self: &Arc<Self>, counted: Option<IpAddr>) -> Option<Place> {
+        let place = self.try_take(counted);
+        if place.is_none() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        place
+    }
+
+    fn try_take(self: &Arc<Self>, counted: Option<IpAddr>) -> Option<Place> {
         let taken = self.open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < self.max).then_some(n + 1));
         taken.ok()?;
         // From here on its drop gives the place back.
@@ -67,6 +77,16 @@ impl Places {
     /// Returns how many are taken.
     pub fn taken(&self) -> usize {
         self.open.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many there are.
+    pub fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Returns how many connections found no place since the start.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 

@@ -1,11 +1,15 @@
 //! `/metrics` in Prometheus' text format, made anew for each scrape from counters that the runtime, the stores and the sockets keep.
 
+mod cluster;
+mod process;
+
 use std::sync::atomic::Ordering::Relaxed;
 
 use chinwag_actors::{
     breaker::BreakerState,
     metrics::{BATCH_BUCKETS, Histogram as Kept, STORAGE_BUCKETS_US, StorageSnapshot},
     runtime::metrics::BUCKETS_US,
+    session::outbox::DELIVERY_BUCKETS_MS,
 };
 use chinwag_schema::wire::Dialect;
 use prometheus::{
@@ -13,7 +17,7 @@ use prometheus::{
     proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use crate::facts::{NodeFacts, OutboxTotals, resident_bytes};
+use crate::facts::{NodeFacts, OutboxTotals};
 
 const DIALECTS: [Dialect; Dialect::COUNT] = [Dialect::Native, Dialect::Rooms, Dialect::Messenger, Dialect::Presence];
 
@@ -26,6 +30,8 @@ pub fn text(facts: &NodeFacts) -> String {
     storage(facts, &mut families);
     auth(facts, &mut families);
     node(facts, &mut families);
+    cluster::families(facts, &mut families);
+    process::families(facts, &mut families);
     let mut text = String::new();
     match TextEncoder::new().encode_utf8(&families.0, &mut text) {
         Ok(()) => text,
@@ -84,13 +90,14 @@ fn counter(labels: &[(&str, &str)], value: f64) -> Metric {
     metric
 }
 
-/// Makes a histogram from counts that aren't cumulative, the last without a bound.
-fn histogram(labels: &[(&str, &str)], bounds: &[u64], unit: f64, counts: &[u64], sum: f64) -> Metric {
+/// Makes a histogram from counts that aren't cumulative, the last without a bound. `per_unit` bounds are one of the unit that is told:
+/// a division, since 0.0001 is not 100 times 0.000001.
+fn histogram(labels: &[(&str, &str)], bounds: &[u64], per_unit: f64, counts: &[u64], sum: f64) -> Metric {
     let mut cumulative = 0;
     let buckets = bounds.iter().zip(counts).map(|(&bound, &count)| {
         cumulative += count;
         let mut bucket = Bucket::default();
-        bucket.set_upper_bound(bound as f64 * unit);
+        bucket.set_upper_bound(bound as f64 / per_unit);
         bucket.set_cumulative_count(cumulative);
         bucket
     });
@@ -151,7 +158,7 @@ fn actors(facts: &NodeFacts, families: &mut Families) {
     let handled = kinds.iter().flat_map(|kind| {
         kind.messages.iter().filter(|message| message.handled > 0).map(|message| {
             let labels = [("actor", kind.kind), ("message", message.message)];
-            histogram(&labels, &BUCKETS_US, 1e-6, &message.buckets, message.handler_s)
+            histogram(&labels, &BUCKETS_US, 1e6, &message.buckets, message.handler_s)
         })
     });
     families.add(
@@ -188,6 +195,11 @@ fn sockets(facts: &NodeFacts, families: &mut Families) {
     families.counter("rate_limited_total", "Frames refused for a rate.", counters.rate_limited.load(Relaxed));
     families.counter("spam_refused_total", "Messages refused by the spam rules.", counters.spam.load(Relaxed));
     families.counter("messages_total", "Messages made durable.", counters.messages.load(Relaxed));
+    families.gauge(
+        "unacknowledged_events",
+        "Events taken from their senders that aren't durable yet: so many senders wait.",
+        counters.unacknowledged.load(Relaxed) as f64,
+    );
 }
 
 fn outboxes(facts: &NodeFacts, families: &mut Families) {
@@ -206,6 +218,18 @@ fn outboxes(facts: &NodeFacts, families: &mut Families) {
         "Sockets closed for reading too slowly.",
         sum(|totals| &totals.slow_closes),
     );
+    let mut delivered = [0; DELIVERY_BUCKETS_MS.len() + 1];
+    for totals in &facts.outboxes {
+        delivered.iter_mut().zip(&totals.delivered).for_each(|(sum, count)| *sum += count.load(Relaxed));
+    }
+    let seconds = sum(|totals| &totals.delivery_ms) as f64 / 1000.0;
+    let delivery = histogram(&[], &DELIVERY_BUCKETS_MS, 1e3, &delivered, seconds);
+    families.add(
+        "delivery_seconds",
+        "Time from the moment the owner of the conversation took an event until it was written to a recipient's socket here.",
+        MetricType::HISTOGRAM,
+        vec![delivery],
+    );
 }
 
 fn storage(facts: &NodeFacts, families: &mut Families) {
@@ -214,7 +238,7 @@ fn storage(facts: &NodeFacts, families: &mut Families) {
     let calls = stores.iter().flat_map(|(store, snapshot)| {
         snapshot.calls.iter().map(|(operation, kept)| {
             let labels = [("store", *store), ("operation", *operation)];
-            histogram(&labels, &STORAGE_BUCKETS_US, 1e-6, &kept.buckets, kept.sum)
+            histogram(&labels, &STORAGE_BUCKETS_US, 1e6, &kept.buckets, kept.sum)
         })
     });
     families.add("storage_seconds", "Time of storage calls.", MetricType::HISTOGRAM, calls.collect());
@@ -284,7 +308,6 @@ fn node(facts: &NodeFacts, families: &mut Families) {
     families.gauge("rooms_active", "Rooms in the list of rooms.", node.board.len(now_ms) as f64);
     families.gauge("draining", "1 while the node is about to stop.", f64::from(u8::from(node.draining())));
     families.gauge("uptime_seconds", "Time since the start.", (now_ms - node.started_at_ms) as f64 / 1000.0);
-    families.gauge("resident_bytes", "Resident memory.", resident_bytes() as f64);
     let version = gauge(&[("version", node.settings.version)], 1.0);
     families.add("build_info", "Version of the program.", MetricType::GAUGE, vec![version]);
 }

@@ -36,7 +36,7 @@ pub use handshake::{Epochs, Session};
 use handshake::{Greeter, Spoken};
 use inbound::{Inbound, Taken};
 use outbound::Outbound;
-pub use report::{Class, Event, Heed, LinkCounts, LinkState, Refused, Ticket, Why};
+pub use report::{Class, Event, Heed, LinkCounts, LinkGauge, LinkState, Refused, Ticket, Why};
 
 /// One side of a link. Keeps at most [`KEPT_MAX_BYTES`] that the other side may not have, and [`AHEAD_MAX_BYTES`] that came behind a hole.
 ///

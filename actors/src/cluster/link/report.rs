@@ -1,5 +1,7 @@
 //! What a link tells its owner.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
 use bytes::Bytes;
 
 use super::{Link, handshake::Session};
@@ -119,6 +121,35 @@ pub struct LinkCounts {
     pub resets: u64,
     /// Attempts to begin a session with a node that speaks no common version.
     pub incompatible: u64,
+}
+
+/// A link as metrics show it, copied by its peer actor at the end of each turn; read by any thread.
+#[derive(Debug, Default)]
+pub struct LinkGauge {
+    /// The directory knows a life of the other node.
+    pub there: AtomicBool,
+    pub up: AtomicBool,
+    /// Frames and bytes that wait, for the way or for an acknowledgement.
+    pub kept_frames: AtomicU64,
+    pub kept_bytes: AtomicU64,
+    pub envelopes_sent: AtomicU64,
+    pub resent: AtomicU64,
+    /// Sessions that ended.
+    pub downs: AtomicU64,
+}
+
+impl LinkGauge {
+    /// Copies a link's state.
+    pub fn copy(&self, link: &Link) {
+        let (counts, (frames, bytes)) = (link.counts(), link.kept());
+        self.there.store(link.state() != LinkState::Absent, Relaxed);
+        self.up.store(link.state() == LinkState::Up, Relaxed);
+        self.kept_frames.store(frames as u64, Relaxed);
+        self.kept_bytes.store(bytes as u64, Relaxed);
+        self.envelopes_sent.store(counts.envelopes_sent, Relaxed);
+        self.resent.store(counts.resent, Relaxed);
+        self.downs.store(counts.downs, Relaxed);
+    }
 }
 
 impl Link {

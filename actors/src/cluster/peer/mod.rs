@@ -23,7 +23,7 @@ use super::{
     envelope::Envelope,
     frame::{Frame, Shared},
     gather::{Question, Told},
-    link::{Class, Link, LinkState, Ticket},
+    link::{Class, Link, LinkGauge, LinkState, Ticket},
 };
 use crate::{
     conversation::messages::{Answer, ConversationMessage},
@@ -146,6 +146,8 @@ pub struct PeerKeep {
     node: Arc<Node>,
     peer: NodeId,
     link: Link,
+    /// What metrics know of it.
+    gauge: Arc<LinkGauge>,
     home: Home,
     owned: Owned,
     /// Envelopes are on their way to the bus: one batch at a time, so that they arrive in order.
@@ -160,12 +162,13 @@ pub struct PeerKeep {
 
 impl PeerKeep {
     /// Makes the state of a node that was heard of for the first time.
-    pub fn new(node: Arc<Node>, peer: NodeId) -> Self {
+    pub fn new(node: Arc<Node>, peer: NodeId, gauge: Arc<LinkGauge>) -> Self {
         let link = link_work::new(&node, peer);
         Self {
             node,
             peer,
             link,
+            gauge,
             home: Home::default(),
             owned: Owned::default(),
             sending: false,
@@ -267,6 +270,7 @@ impl Behaviour for Peer {
 
     fn turn_ended(&mut self, cx: &mut P<'_>) {
         link_work::flush(cx);
+        cx.keep.gauge.copy(&cx.keep.link);
     }
 
     fn observe(&self, keep: &PeerKeep) -> Value {

@@ -74,6 +74,22 @@ pub struct ShardTable {
     /// Kind in the low bits, term or node above.
     shards: [AtomicU64; Shard::COUNT],
     clock: Arc<dyn LeaseClock>,
+    /// Written by the keeper.
+    pub counts: ShardCounts,
+}
+
+/// What the keeper of the shards counted since the start.
+#[derive(Debug, Default)]
+pub struct ShardCounts {
+    /// Answers of the directory to a call that renews the lease, and calls that it didn't answer.
+    pub renewals: AtomicU64,
+    pub failures: AtomicU64,
+    /// Leases with shards that ran out before they were renewed.
+    pub lapses: AtomicU64,
+    /// Shards that became ours, that were taken from us, and that were handed over.
+    pub gained: AtomicU64,
+    pub lost: AtomicU64,
+    pub handed_over: AtomicU64,
 }
 
 impl Default for ShardTable {
@@ -91,7 +107,7 @@ impl ShardTable {
 
     fn new(end_ns: u64, clock: Arc<dyn LeaseClock>) -> Self {
         let shards = [const { AtomicU64::new(NOBODYS) }; Shard::COUNT];
-        Self { end_ns: AtomicU64::new(end_ns), shards, clock }
+        Self { end_ns: AtomicU64::new(end_ns), shards, clock, counts: ShardCounts::default() }
     }
 
     /// Returns the term with which this node owns the shard, if its lease runs at this moment. A shard that is being handed over is

@@ -41,7 +41,7 @@ pub use keeper::{
     Shards, ShardsKeep, ShardsMessage,
     join::{JoinError, join},
 };
-pub use lease::{BootClock, LeaseClock, ShardState, ShardTable};
+pub use lease::{BootClock, LeaseClock, ShardCounts, ShardState, ShardTable};
 
 /// Term of an offer: the node named has been handed the shard and hasn't taken it yet.
 pub const OFFERED: Term = Term(0);

@@ -123,7 +123,7 @@ impl Outbox {
 
     /// Puts a gap of one event where the conversation's first queued event stood.
     fn put_gap(&self, queue: &mut Queue, entry: &Entry, conversation: ConversationId, seq: Seq) {
-        let Entry::Event(event) = entry else { return };
+        let Entry::Event { event, .. } = entry else { return };
         let Event::Sequenced { origin, .. } = event.event() else { return };
         queue.gaps.push(Gap { origin: Arc::clone(origin), from: seq, to: seq, frame: None });
         queue.entries.push_back(Entry::Gap(conversation));
@@ -144,7 +144,7 @@ impl Gap {
 
 fn sequenced(entry: &Entry) -> Option<(ConversationId, Seq)> {
     match entry {
-        Entry::Event(event) => match *event.class() {
+        Entry::Event { event, .. } => match *event.class() {
             Class::Sequenced { conversation, seq } => Some((conversation, seq)),
             _ => None,
         },

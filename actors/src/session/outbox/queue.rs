@@ -19,9 +19,19 @@ pub(super) enum Entry {
         frame: Bytes,
         ephemeral: bool,
     },
-    Event(Arc<EncodedEvent>),
+    Event {
+        event: Arc<EncodedEvent>,
+        timed: Timed,
+    },
     /// Stands for the gap of this conversation in `Queue::gaps`.
     Gap(ConversationId),
+}
+
+/// Whether the time to the recipient is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Timed {
+    Yes,
+    No,
 }
 
 /// Events of one conversation that this socket won't get.
@@ -50,8 +60,19 @@ impl Entry {
     pub fn is_ephemeral(&self) -> bool {
         match self {
             Self::Frame { ephemeral, .. } => *ephemeral,
-            Self::Event(event) => *event.class() == Class::Ephemeral,
+            Self::Event { event, .. } => *event.class() == Class::Ephemeral,
             Self::Gap(_) => false,
+        }
+    }
+
+    /// Returns when the event was accepted, Unix ms, if its delivery is timed.
+    pub fn timed_since_ms(&self) -> Option<i64> {
+        match self {
+            Self::Event { event, timed: Timed::Yes } => match event.event() {
+                Event::Sequenced { event, .. } => Some(event.at_ms),
+                _ => None,
+            },
+            _ => None,
         }
     }
 }
@@ -66,7 +87,7 @@ impl Queue {
     pub fn frame<'a>(&'a self, entry: &'a Entry, encoding: Encoding) -> &'a Bytes {
         match entry {
             Entry::Frame { frame, .. } => frame,
-            Entry::Event(event) => event.frame_ref(encoding).expect("only events with a frame are queued"),
+            Entry::Event { event, .. } => event.frame_ref(encoding).expect("only events with a frame are queued"),
             Entry::Gap(conversation) => {
                 self.gap(*conversation).frame.as_ref().expect("gaps are encoded before they are lent")
             }

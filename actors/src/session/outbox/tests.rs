@@ -74,7 +74,7 @@ fn read(outbox: &Outbox, bytes: Option<usize>) -> Option<Seen> {
         match &queue.entries[0] {
             _ if queue.head_written > 0 => Seen::Rest,
             Entry::Frame { frame, .. } => Seen::Frame(frame[0]),
-            Entry::Event(event) => match *event.class() {
+            Entry::Event { event, .. } => match *event.class() {
                 Class::Sequenced { conversation, seq } => Seen::Event(conversation.0, seq.0),
                 _ => Seen::Frame(0),
             },
@@ -308,4 +308,17 @@ fn one_close_frame_is_sent_however_often_the_socket_is_closed() {
     outbox.close_now(CloseCode::INTERNAL, "internal error");
     outbox.close(CloseCode::INTERNAL, "internal error");
     assert!(outbox.is_empty(), "the peer has our close frame already");
+}
+
+#[test]
+fn deliveries_are_timed_when_they_are_written_and_replays_are_not() {
+    let (outbox, stats) = outbox(NATIVE, 1 << 20, 100);
+    let timed = || stats.delivery.buckets().sum::<u64>();
+    outbox.push_event(&message(1, 1, 10));
+    outbox.push_live(&message(1, 2, 10));
+    assert_eq!(timed(), 0, "it still waits");
+    read_all(&outbox);
+    assert_eq!(timed(), 1);
+    // Accepted in 1970.
+    assert_eq!(stats.delivery.buckets().last(), Some(1));
 }

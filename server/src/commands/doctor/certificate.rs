@@ -5,6 +5,7 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -29,6 +30,12 @@ const DNS_NAME: u8 = 0x82;
 const IP_ADDRESS: u8 = 0x87;
 /// 2.5.29.17, subjectAltName.
 const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1D, 0x11];
+
+/// Returns when the certificate in a PEM file (the first, which is the server's own) ends, Unix seconds; `None` if it can't be read.
+pub(crate) fn ends_s(file: &Path) -> Option<i64> {
+    let first = CertificateDer::pem_file_iter(file).ok()?.next()?.ok()?;
+    read(&first).map(|certificate| certificate.ends_s)
+}
 
 pub(super) fn check(files: &TlsFiles) -> Finding {
     let about = format!("TLS certificate {}", files.cert.display());

@@ -1,7 +1,7 @@
 //! `chinwag doctor`: looks at everything that a start needs, and says what to do about what isn't right. Changes nothing.
 
 mod addresses;
-mod certificate;
+pub(crate) mod certificate;
 mod files;
 mod machine;
 mod services;

@@ -1,6 +1,6 @@
 //! What follows from a look: who is known to own what, and what the plan says.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use chinwag_schema::{
     ids::{NodeId, Shard, Term},
@@ -206,7 +206,7 @@ impl Shards {
         }
         let Some(Leaving { term, to }) = cx.keep.leaving.remove(&shard) else { return };
         cx.keep.table.lose(shard);
-        cx.keep.counts.handed_over += 1;
+        cx.keep.table.counts.handed_over.fetch_add(1, Relaxed);
         self.give_up(shard, term, to, cx);
     }
 
@@ -231,7 +231,7 @@ impl Shards {
         );
         cx.keep.leaving.remove(&shard);
         cx.keep.table.lose(shard);
-        cx.keep.counts.lost += 1;
+        cx.keep.table.counts.lost.fetch_add(1, Relaxed);
         (cx.keep.tell)(ShardEvent::Lost(vec![shard]));
         let Some(found) = found else {
             return self.give_up(shard, term, Some(cx.keep.me.node), cx);

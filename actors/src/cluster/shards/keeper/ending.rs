@@ -1,5 +1,7 @@
 //! Giving everything up: because the lease ran out, because the node drains and leaves, or because its name was taken.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use chinwag_schema::limits::shards::LEAVE_MAX;
 use tokio::{sync::oneshot, time::timeout};
 
@@ -28,7 +30,7 @@ impl Shards {
         let held: Vec<_> = keep.table.held().map(|(shard, _)| shard).collect();
         held.iter().for_each(|&shard| keep.table.lose(shard));
         if !held.is_empty() {
-            keep.counts.lost += held.len() as u64;
+            keep.table.counts.lost.fetch_add(held.len() as u64, Relaxed);
             (keep.tell)(ShardEvent::Lost(held));
         }
     }

@@ -8,7 +8,10 @@ mod renew;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -23,7 +26,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     HandedOver, ShardEvent, Terms,
-    lease::{LeaseClock, ShardState, ShardTable},
+    lease::{LeaseClock, ShardCounts, ShardState, ShardTable},
     sight::Sight,
 };
 use crate::{
@@ -127,7 +130,6 @@ pub struct ShardsKeep {
     leaving: BTreeMap<Shard, Leaving>,
     drained: Vec<oneshot::Sender<()>>,
     left: Vec<oneshot::Sender<()>>,
-    counts: Counts,
 }
 
 impl ShardsKeep {
@@ -154,7 +156,6 @@ impl ShardsKeep {
             leaving: BTreeMap::new(),
             drained: Vec::new(),
             left: Vec::new(),
-            counts: Counts::default(),
         }
     }
 
@@ -176,17 +177,6 @@ enum Life {
 struct Leaving {
     term: Term,
     to: Option<NodeId>,
-}
-
-/// What an operator sees.
-#[derive(Default)]
-struct Counts {
-    renewals: u64,
-    failures: u64,
-    lapses: u64,
-    gained: u64,
-    lost: u64,
-    handed_over: u64,
 }
 
 /// A term fetched for a claim.
@@ -325,7 +315,8 @@ impl Behaviour for Shards {
         let [ours, handing_over, others, nobodys] = keep.table.counts();
         let left_ms = keep.table.lease_left().map(|left| left.as_millis());
         let nodes: Vec<_> = keep.sight.known().map(|lease| (lease.node.0, lease.incarnation)).collect();
-        let Counts { renewals, failures, lapses, gained, lost, handed_over } = keep.counts;
+        let ShardCounts { renewals, failures, lapses, gained, lost, handed_over } = &keep.table.counts;
+        let count = |counter: &AtomicU64| counter.load(Relaxed);
         json!({
             "node": keep.me.node.0,
             "incarnation": keep.me.incarnation,
@@ -337,12 +328,12 @@ impl Behaviour for Shards {
             "offered": self.offered.len(),
             "others": others,
             "nobodys": nobodys,
-            "renewals": renewals,
-            "failures": failures,
-            "lapses": lapses,
-            "gained": gained,
-            "lost": lost,
-            "handed_over": handed_over,
+            "renewals": count(renewals),
+            "failures": count(failures),
+            "lapses": count(lapses),
+            "gained": count(gained),
+            "lost": count(lost),
+            "handed_over": count(handed_over),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Renewing, claiming and giving up: the one call of the directory that is in flight at a time, and what becomes of it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use chinwag_schema::{
     ids::{NodeId, Shard},
@@ -59,7 +59,7 @@ impl Shards {
     fn lapse(&mut self, cx: &mut S<'_>) {
         let held = cx.keep.table.held().count();
         if held > 0 {
-            cx.keep.counts.lapses += 1;
+            cx.keep.table.counts.lapses.fetch_add(1, Relaxed);
             tracing::error!(
                 shards = held,
                 "this node's lease ran out before it could be renewed: its shards are given up"
@@ -76,7 +76,7 @@ impl Shards {
         }
         match result {
             Ok((renewed, holders)) => {
-                cx.keep.counts.renewals += 1;
+                cx.keep.table.counts.renewals.fetch_add(1, Relaxed);
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the directory answers again");
                 }
@@ -95,7 +95,7 @@ impl Shards {
                 (cx.keep.tell)(ShardEvent::Displaced);
             }
             Err(error) => {
-                cx.keep.counts.failures += 1;
+                cx.keep.table.counts.failures.fetch_add(1, Relaxed);
                 if !std::mem::replace(&mut self.failing, true) {
                     let left_ms = cx.keep.table.lease_left().map(|left| left.as_millis());
                     tracing::warn!(%error, left_ms, "the directory doesn't renew this node's lease");
@@ -151,8 +151,8 @@ impl Shards {
             }
         }
         let keep = &mut *cx.keep;
-        keep.counts.lost += lost.len() as u64;
-        keep.counts.gained += gained.len() as u64;
+        keep.table.counts.lost.fetch_add(lost.len() as u64, Relaxed);
+        keep.table.counts.gained.fetch_add(gained.len() as u64, Relaxed);
         if !lost.is_empty() {
             tracing::warn!(shards = lost.len(), "the directory names other owners for shards of this node");
             (keep.tell)(ShardEvent::Lost(lost));
