@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks ops/compose and ops/k8s against the program: what they set, call, ask and mount must exist.
+"""Checks ops/compose, ops/k8s, ops/prometheus and ops/grafana against the program: what they set, call, ask and mount must exist.
 
     ops/deploy_check.py            exits nonzero and says what is wrong
 
@@ -14,6 +14,12 @@ import sys
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(ROOT / "ops/scrape.d")]
+
+import asked  # noqa: E402
+import table  # noqa: E402
+
 COMPOSE = ROOT / "ops/compose"
 K8S = ROOT / "ops/k8s"
 
@@ -32,10 +38,6 @@ def subcommands():
     body = re.search(r"pub enum Command \{(.*?)\n\}", read("server/src/config/cli.rs"), re.S).group(1)
     names = re.findall(r"^    ([A-Z]\w+)", body, re.M)
     return {re.sub(r"(?<!^)([A-Z])", r"-\1", name).lower() for name in names}
-
-
-def metrics():
-    return {f"chinwag_{name}" for name in re.findall(r'"([a-z_]+)"', read("server/src/ops/prometheus.rs"))}
 
 
 def routes():
@@ -72,7 +74,7 @@ def check_compose(problems):
         for mount in service.get("volumes", []):
             source = mount.split(":")[0]
             if source.startswith("."):
-                if not (COMPOSE / source).is_file():
+                if not (COMPOSE / source).exists():
                     problems.append(f"compose.yaml: {name} mounts {source}, which isn't there")
             elif source not in volumes:
                 problems.append(f"compose.yaml: {name} mounts the volume {source}, which isn't declared")
@@ -93,12 +95,12 @@ def check_compose(problems):
         backend = re.search(rf"^backend {kind}\n((?:    .*\n?)+)", proxy, re.M).group(1)
         if set(re.findall(rf"server (\w+) \1:{port}$", backend, re.M)) != nodes:
             problems.append(f"haproxy.cfg: backend {kind} doesn't have the nodes {', '.join(sorted(nodes))} on port {port}")
-    targets = yaml.safe_load((COMPOSE / "prometheus.yml").read_text())["scrape_configs"][0]["static_configs"][0]["targets"]
+    targets = yaml.safe_load(read("ops/prometheus/prometheus.yml"))["scrape_configs"][0]["static_configs"][0]["targets"]
     if {target.split(":")[0] for target in targets} != nodes:
         problems.append("prometheus.yml: asks other nodes than there are")
     # Each file below /keys that somebody reads is made by make-keys.sh.
     made = set(re.findall(r"^give (\S+) ", (COMPOSE / "make-keys.sh").read_text(), re.M))
-    for file in COMPOSE.iterdir():
+    for file in [*COMPOSE.iterdir(), ROOT / "ops/prometheus/prometheus.yml"]:
         if file.suffix in (".yaml", ".yml"):
             for key in re.findall(r"/keys/([\w./-]+)", file.read_text()):
                 if key not in made:
@@ -109,12 +111,19 @@ def check_compose(problems):
             problems.append(f"compose.yaml: {image} is another than that of ops/services.d/{module}")
 
 
-def check_dashboard(problems):
-    dashboard = json.loads((COMPOSE / "grafana/chinwag.json").read_text())
-    for panel in dashboard["panels"]:
-        for name in re.findall(r"\bchinwag_[a-z_]+", panel["targets"][0]["expr"]):
-            if name.removesuffix("_bucket") not in metrics():
-                problems.append(f"grafana/chinwag.json: '{panel['title']}' shows {name}, which nobody exports")
+def check_asked(problems):
+    """Rules and dashboards fit each other, the runbook and the program; ops/scrape_test.py asks them of a server."""
+    problems += asked.problems()
+    exported, datasources = table.in_source(), read("ops/grafana/provisioning/datasources.yml")
+    expressions = [(rule.get("record") or rule["alert"], rule["expr"]) for rule in asked.rules()]
+    expressions += [(f"{name}: '{title}'", expression) for name, title, expression in asked.queries("1m")]
+    for about, expression in expressions:
+        for name in sorted(asked.metrics_in(expression) - exported):
+            problems.append(f"{about} asks for {name}, which nobody exports")
+    for name, board in asked.dashboards():
+        (source,) = [variable for variable in board["templating"]["list"] if variable["type"] == "datasource"]
+        if f"uid: {source['current']['value']}\n" not in datasources:
+            problems.append(f"{name} begins with a data source that isn't provisioned")
 
 
 def check_k8s(problems):
@@ -146,18 +155,18 @@ def check_k8s(problems):
 
 def main():
     problems = []
-    for file in sorted([*COMPOSE.rglob("*.y*ml"), *K8S.rglob("*.y*ml")]):
+    for file in sorted(file for place in (COMPOSE, K8S, ROOT / "ops/prometheus", ROOT / "ops/grafana") for file in place.rglob("*.y*ml")):
         try:
             list(yaml.safe_load_all(file.read_text()))
         except yaml.YAMLError as error:
             sys.exit(f"{file.relative_to(ROOT)}: {error}")
-    for check in (check_compose, check_dashboard, check_k8s):
+    for check in (check_compose, check_asked, check_k8s):
         check(problems)
     for problem in problems:
         print(problem, file=sys.stderr)
     if problems:
         sys.exit(1)
-    print("ops/compose and ops/k8s fit the program")
+    print("ops/compose, ops/k8s, ops/prometheus and ops/grafana fit the program")
 
 
 if __name__ == "__main__":
