@@ -141,12 +141,13 @@ class World:
 class Terminal:
     """The full-screen face in a tmux session of its own."""
 
-    def __init__(self, world, user, command, columns, rows):
+    def __init__(self, world, user, command, columns, rows, asks=False):
         self.world, self.user, self.name = world, user, f"{user}-{time.monotonic_ns()}"
         environment = ["env", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TZ=UTC"]
         # A shell around it, so that the terminal can be looked at afterwards.
-        script = "echo $$ > {pid}; exec 2>{errors}; {run}; echo \"ended $?\"; stty -a; exec sleep 600".format(
-            pid=shlex.quote(str(self._path("pid"))), errors=shlex.quote(str(self._path("errors"))),
+        # What goes wrong is kept apart, unless the program shall ask, which it does beside its output.
+        script = "echo $$ > {pid}; {apart}{run}; echo \"ended $?\"; stty -a; exec sleep 600".format(
+            pid=shlex.quote(str(self._path("pid"))), apart="" if asks else f"exec 2>{shlex.quote(str(self._path('errors')))}; ",
             run=shlex.join([*environment, *command]))
         world.tmux("new-session", "-d", "-s", self.name, "-x", str(columns), "-y", str(rows), "bash", "-c", script)
         eventually("a shell", lambda: self._path("pid").exists() and self._path("pid").read_text().strip())
@@ -278,11 +279,24 @@ def two_terminals_chat(world):
     ann.restored(0)
 
 
-def a_killed_terminal_goes_on_without_loss_or_repeat(world):
+def a_killed_member_goes_on_without_loss_or_repeat(world):
     """kill -9 of a client while others write; the next run shows each message once, in order."""
+    killed(world, maker=True)
+
+
+def a_killed_listener_goes_on_without_loss_or_repeat(world):
+    """The same for somebody of whom the server keeps nothing."""
+    killed(world, maker=False)
+
+
+def killed(world, maker):
     world.register("ann", "bob")
-    ann = world.terminal("ann", "--room", "lobby")
-    bob = world.terminal("bob", "--room", "lobby")
+    # Who makes a room becomes a member of it, who comes later only listens: going on is different for the two.
+    first, second = ("ann", "bob") if maker else ("bob", "ann")
+    terminals = {first: world.terminal(first, "--room", "lobby")}
+    terminals[first].shows("1 here")
+    terminals[second] = world.terminal(second, "--room", "lobby")
+    ann, bob = terminals["ann"], terminals["bob"]
     ann.shows("2 here")
     wanted = []
     for number in range(5):
@@ -311,8 +325,10 @@ def a_killed_terminal_goes_on_without_loss_or_repeat(world):
 def what_is_typed_while_the_server_is_down_is_sent_once(world):
     """The banner, the outbox; then the same with a client that is killed before the server comes back."""
     world.register("ann", "bob")
-    ann = world.terminal("ann", "--room", "lobby")
     bob = world.terminal("bob", "--room", "lobby")
+    bob.shows("1 here")
+    # A listener: of her the server keeps nothing.
+    ann = world.terminal("ann", "--room", "lobby")
     ann.shows("2 here")
     ann.say("while up")
     bob.shows("ann  while up")
@@ -320,7 +336,7 @@ def what_is_typed_while_the_server_is_down_is_sent_once(world):
     ann.shows("ot connected")
     ann.say("while down 1")
     ann.say("while down 2")
-    ann.shows("while down 1 …", "while down 2 …", "not sent yet: 2")
+    ann.shows("while down 1 …", "while down 2 …", "unsent: 2")
     ann.dump("down")
     world.start_server()
     ann.shows(re.compile(r"while down 1 ✓"), re.compile(r"while down 2 ✓"))
@@ -443,9 +459,43 @@ def the_plain_face_speaks_in_lines(world):
             expect(f"password in {path}", PASSWORD.encode() in path.read_bytes(), False)
 
 
+def the_first_run_asks_and_the_next_one_knows(world):
+    """Server, name and password are asked for, an account is made; the password is never on the screen, and isn't asked for again."""
+    command = [world.client, "--data", str(world.directory / "of-ann")]
+    ann = Terminal(world, "ann", command, 80, 24, asks=True)
+    ann.shows("Server [http://127.0.0.1:3000]:")
+    ann.type(f"http://{world.address}")
+    ann.press("Enter")
+    ann.shows("Name:")
+    ann.type("ann")
+    ann.press("Enter")
+    ann.shows("Password")
+    ann.type(PASSWORD)
+    ann.press("Enter")
+    ann.shows("Make a new account 'ann'")
+    expect("the password is on the screen", PASSWORD in ann.screen(), False)
+    ann.type("y")
+    ann.press("Enter")
+    ann.shows("The password again")
+    ann.type(PASSWORD)
+    ann.press("Enter")
+    ann.shows("Nothing is open", "/join ROOM")
+    ann.dump("first")
+    ann.press("C-d")
+    ann.restored(0)
+    again = Terminal(world, "ann", command, 80, 24, asks=True)
+    again.shows("Nothing is open", " ann")
+    again.press("C-c")
+    again.shows("Ctrl+C again quits")
+    again.press("C-c")
+    again.restored(0)
+
+
 TESTS = [
+    the_first_run_asks_and_the_next_one_knows,
     two_terminals_chat,
-    a_killed_terminal_goes_on_without_loss_or_repeat,
+    a_killed_member_goes_on_without_loss_or_repeat,
+    a_killed_listener_goes_on_without_loss_or_repeat,
     what_is_typed_while_the_server_is_down_is_sent_once,
     narrow_terminals_have_one_pane,
     others_words_cannot_act_on_the_terminal,

@@ -98,6 +98,11 @@ impl Model {
         self.conversations.get(&id).filter(|conversation| conversation.known)
     }
 
+    /// Says whether a conversation is known, or is about to be, because an earlier run has left a position in it.
+    pub fn expects(&self, id: ConversationId) -> bool {
+        self.conversations.contains_key(&id)
+    }
+
     /// Returns the conversations, the one in which something happened last first.
     pub fn conversations(&self) -> Vec<&Conversation> {
         let mut all: Vec<_> = self.conversations.values().filter(|conversation| conversation.known).collect();

@@ -5,7 +5,8 @@ mod common;
 use std::time::Duration;
 
 use chinwag_client::{
-    Client, Config, Connection, Delivery, EndReason, Error, Event, Login, Outbox, Resume, Seq, Trust, wire::LoggedKind,
+    Account, Client, Config, Connection, Delivery, EndReason, Error, Event, Login, Outbox, Resume, Seq, Trust,
+    wire::LoggedKind,
 };
 use common::{Chat, PASSWORD, Server, eventually, texts};
 
@@ -166,7 +167,7 @@ async fn a_wrong_password_and_an_ended_session_are_said_so() {
     let server = Server::start();
     let account = server.account("ann").await;
     let trust = Trust::new(None).unwrap();
-    let wrong = chinwag_client::Account::login(&server.url(), &trust, "ann", "not the password").await.unwrap_err();
+    let wrong = Account::login(&server.url(), &trust, "ann", "not the password").await.unwrap_err();
     assert!(matches!(wrong, Error::Account { status: 401, .. }), "{wrong:?}");
     let (client, mut events) = Client::connect(Config::new(server.url(), trust, Login::Account(account.clone())));
     client.online().await.unwrap();
@@ -183,5 +184,28 @@ async fn a_wrong_password_and_an_ended_session_are_said_so() {
     let reason = tokio::time::timeout(Duration::from_secs(30), ended).await.unwrap();
     assert_eq!(reason, EndReason::LoggedOut);
     assert!(matches!(client.chat("bob").await, Err(Error::Ended(EndReason::LoggedOut))));
-    assert_eq!(PASSWORD.len(), 13);
+}
+
+#[tokio::test]
+async fn over_tls_a_server_is_trusted_by_its_authority_only() {
+    let file = |name: &str| format!("{}/../server/tests/data/tls/{name}", env!("CARGO_MANIFEST_DIR"));
+    let (certificate, key) = (file("cert.pem"), file("key.pem"));
+    let server = Server::start_with(&["--tls-cert", &certificate, "--tls-key", &key]);
+    let url: chinwag_client::Server = format!("https://localhost:{}", server.port()).parse().unwrap();
+    let trust = Trust::new(Some(file("ca.pem").as_ref())).unwrap();
+    Account::register(&url, &trust, "ann", PASSWORD).await.unwrap();
+    let account = Account::login(&url, &trust, "ann", PASSWORD).await.unwrap();
+    let (client, _events) = Client::connect(Config::new(url.clone(), trust, Login::Account(account)));
+    client.online().await.unwrap();
+    let group = client.create_group("team").await.unwrap();
+    client.send(group, "in secret").unwrap();
+    client.flushed(Duration::from_secs(10)).await.unwrap();
+
+    let strangers = Trust::new(None).unwrap();
+    let refused = Account::login(&url, &strangers, "ann", PASSWORD).await.unwrap_err();
+    assert!(matches!(refused, Error::Unreachable(_)), "{refused:?}");
+    let (client, _events) = Client::connect(Config::new(url, strangers, Login::Guest("gus".into())));
+    let why = || client.view(|model| format!("{:?}", model.connection));
+    eventually("refused", || why().contains("Waiting")).await;
+    assert!(why().to_lowercase().contains("certificate"), "{}", why());
 }

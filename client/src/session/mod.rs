@@ -265,6 +265,7 @@ impl Session {
         }
         self.out.clear();
         self.typing = None;
+        self.model.conversations.values_mut().for_each(|one| one.typists.clear());
         self.lose_requests(now);
     }
 

@@ -28,9 +28,18 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    pub fn start_with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (process, http) = start(directory.path(), "127.0.0.1:0");
+        let (process, http) = start(directory.path(), "127.0.0.1:0", arguments);
         Self { process, directory, http }
+    }
+
+    /// Returns the port of its listener.
+    pub fn port(&self) -> &str {
+        self.http.rsplit_once(':').unwrap().1
     }
 
     pub fn url(&self) -> chinwag_client::Server {
@@ -45,7 +54,7 @@ impl Server {
 
     /// Starts it again on the same data and address.
     pub fn start_again(&mut self) {
-        (self.process, _) = start(self.directory.path(), &self.http);
+        (self.process, _) = start(self.directory.path(), &self.http, &[]);
     }
 
     /// Logs a user in, who is registered if need be.
@@ -63,14 +72,14 @@ impl Drop for Server {
     }
 }
 
-fn start(directory: &Path, http: &str) -> (Child, String) {
+fn start(directory: &Path, http: &str, arguments: &[&str]) -> (Child, String) {
     let ports = directory.join("ports.json");
     let _ = std::fs::remove_file(&ports);
     let log = File::options().create(true).append(true).open(directory.join("stderr")).unwrap();
     let mut command = Command::new(program());
     command.env_clear().current_dir(directory).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     command.arg("--data").arg(directory).args(["serve", "--unlimited", "--http", http, "--messenger", "off"]);
-    command.args(["--presence", "off", "--ops", "off", "--presence-grace", "1s"]);
+    command.args(["--presence", "off", "--ops", "off", "--presence-grace", "1s"]).args(arguments);
     let mut process = command.spawn().unwrap();
     let begun = Instant::now();
     loop {

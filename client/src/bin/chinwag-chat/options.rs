@@ -10,7 +10,7 @@ use clap::Parser;
 #[derive(Debug, Clone, Parser)]
 #[command(version, about, max_term_width = 100)]
 pub struct Options {
-    /// Server, such as http://127.0.0.1:3000 or https://chat.example.org [default: the last one]
+    /// Server, such as `http://127.0.0.1:3000` or `https://chat.example.org` [default: the last one]
     #[arg(long, env = "CHINWAG_SERVER", value_name = "URL")]
     pub server: Option<String>,
     /// Your name [default: the last one there]

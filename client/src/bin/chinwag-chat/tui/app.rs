@@ -122,8 +122,9 @@ impl App {
     pub fn hear(&mut self, event: Event) {
         match event {
             Event::Welcome => {
-                let known = self.client.view(|model| self.open.is_some_and(|id| model.conversation(id).is_some()));
-                if !known {
+                // A room that was listened to is known a moment later.
+                let expected = self.client.view(|model| self.open.is_some_and(|id| model.expects(id)));
+                if !expected {
                     self.open = None;
                     let first = self.client.view(|model| model.conversations().first().map(|one| one.id));
                     let goes = self.chat.options.room.is_some() || self.chat.options.to.is_some();
@@ -134,6 +135,7 @@ impl App {
                     self.arrive(open);
                 }
             }
+            Event::Added(id) if self.open == Some(id) => self.arrive(id),
             Event::Connection(Connection::Ended(reason)) => {
                 self.say(&reason.to_string(), true);
                 self.quit = Some(false);

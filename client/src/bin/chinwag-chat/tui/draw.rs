@@ -207,7 +207,7 @@ fn header(open: Option<&Conversation>, columns: usize, app: &App) -> Line<'stati
 fn banner(model: &Model) -> Option<String> {
     let unsent = match model.outbox().waiting() {
         0 => String::new(),
-        count => format!(" · not sent yet: {count}"),
+        count => format!(" · unsent: {count}"),
     };
     match &model.connection {
         Connection::Online => None,
