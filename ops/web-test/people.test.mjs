@@ -86,6 +86,10 @@ step("many unread messages: counted, and the first of them is one click away", a
   assert.match(await bob.page.title(), new RegExp(`^\\(${MANY}\\)`));
   await bob.open("Choir");
   await bob.sees(`Bar ${MANY}`);
+  await bob.screenshot("unread");
+  const [pill, pane] = await Promise.all([bob.page.locator(".to-new").boundingBox(), bob.page.locator(".scroller").boundingBox()]);
+  assert.ok(Math.abs(pill.x + pill.width / 2 - pane.x - pane.width / 2) < 20, "the button is over the middle of the messages");
+  assert.ok(pill.y > pane.y && pill.y < pane.y + 40, "and at their top");
   await bob.page.locator(".to-new").click();
   const mark = bob.page.locator(".entries .new");
   await mark.waitFor();
