@@ -5,6 +5,7 @@
 import { explain } from "./errors.js";
 import { formatNumber, plural, t } from "./i18n.js";
 import { listen } from "./keys.js";
+import * as listening from "./listening.js";
 import { plain } from "./markup.js";
 import { notify } from "./notify.js";
 import { Client } from "./protocol.js";
@@ -15,7 +16,6 @@ import { List } from "./view-list.js";
 import { Thread } from "./view-thread.js";
 
 const ROOMS_EVERY_MS = 30_000;
-const LISTENING_KEY = "chinwag.listening";
 const ANNOUNCED_MAX = 300;
 
 /** @typedef {import("./conversation.js").Conversation} Conversation */
@@ -31,7 +31,6 @@ let login = null;
 let arrived = false;
 let drawing = false;
 let roomsTimer = 0;
-let listeningKept = "";
 
 /** Who shows the first screen. @type {{entered: () => void, left: (error?: string) => void}} */
 let outside = { entered: () => {}, left: () => {} };
@@ -94,8 +93,7 @@ function leave(error) {
   login?.forget();
   client = login = null;
   clearTimeout(roomsTimer);
-  sessionStorage.removeItem(LISTENING_KEY);
-  listeningKept = "";
+  listening.forget();
   for (const node of document.querySelectorAll("dialog")) node.close();
   thread.nothing("", "");
   thread.client = null;
@@ -133,7 +131,7 @@ function welcomed() {
   app.hidden = false;
   void refreshRooms();
   void attempt(async () => {
-    for (const id of remembered()) {
+    for (const id of listening.remembered()) {
       if (!client?.conversations.get(id)?.listening) await client?.listen({ conversation: id }).catch(() => {});
     }
   });
@@ -141,16 +139,6 @@ function welcomed() {
   // While nothing else is to be done: what would otherwise be fetched when it is wanted, perhaps without a network.
   const idle = globalThis.requestIdleCallback ?? ((/** @type {() => void} */ run) => setTimeout(run, 2000));
   idle(() => void Promise.all([import("./view-settings.js"), thread.composer.loadEmoji()]).catch(() => {}));
-}
-
-/** @returns {string[]} rooms in which this tab listened */
-function remembered() {
-  try {
-    const ids = JSON.parse(sessionStorage.getItem(LISTENING_KEY) ?? "[]");
-    return Array.isArray(ids) ? ids : [];
-  } catch {
-    return [];
-  }
 }
 
 async function refreshRooms() {
@@ -330,16 +318,15 @@ function drawNow() {
   const current = thread.current;
   if (current && client.conversations.get(current.id) !== current) nothing(t("thread.gone"), t("thread.goneText"));
   let unread = 0;
-  const listening = [];
+  const rooms = [];
   for (const conversation of client.conversations.values()) {
     if (conversation !== thread.current) conversation.trim();
-    if (conversation.listening) listening.push(conversation.id);
+    if (conversation.listening) rooms.push(conversation.id);
   }
   thread.render();
   list.render(client, thread.current);
   for (const conversation of client.conversations.values()) unread += conversation.unread;
-  const kept = JSON.stringify(listening);
-  if (client.state === "online" && kept !== listeningKept) sessionStorage.setItem(LISTENING_KEY, (listeningKept = kept));
+  if (client.state === "online") listening.remember(rooms);
   const title = `${unread > 0 ? `(${formatNumber(unread)}) ` : ""}${thread.current ? `${thread.current.title} – ` : ""}${t("app.title")}`;
   if (document.title !== title) document.title = title;
 }
@@ -348,7 +335,7 @@ function drawNow() {
 function heard(conversation, event) {
   if (!client || client.isOwn(event)) return;
   const where = conversation === thread.current ? "" : ` (${conversation.title})`;
-  announce(`${event.sender.name}${where}: ${plain((event.content ?? "").slice(0, ANNOUNCED_MAX))}`);
+  announce(`${client.nameOf(event.sender)}${where}: ${plain((event.content ?? "").slice(0, ANNOUNCED_MAX))}`);
   if (event.seq > conversation.read) notify(conversation, event, () => go(addressOf(conversation)));
 }
 

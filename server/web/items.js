@@ -7,7 +7,7 @@
  * @typedef {import("./log.js").Sequenced} Sequenced
  * @typedef {import("./shelf.js").Pending} Pending
  * @typedef {"sending" | "failed" | "stored" | "delivered" | "read" | ""} Stage
- * @typedef {{kind: "day" | "new" | "note" | "message", key: string, at_ms: number, name: string, named: boolean, text: string, own: boolean,
+ * @typedef {{kind: "day" | "new" | "note" | "message", key: string, at_ms: number, name: string, username: string, named: boolean, text: string, own: boolean,
  *   first: boolean, last: boolean, stage: Stage, edited: boolean, deleted: boolean, error: string, entry?: Sequenced, pending?: string}} Item
  *   `named`: the sender's name is shown; `first` and `last` of a run of messages of one sender
  */
@@ -19,9 +19,10 @@ export const NEW_KEY = "new";
 /**
  * @param {Conversation} conversation
  * @param {Pending[]} pending what isn't in the log yet
+ * @param {(who: import("./log.js").Who) => string} nameOf what to call a user
  * @returns {Item[]}
  */
-export function itemsOf(conversation, pending) {
+export function itemsOf(conversation, pending, nameOf = ({ name }) => name) {
   const list = new Items();
   const direct = conversation.kind === "direct";
   const { excerpt, newFrom } = conversation;
@@ -34,14 +35,15 @@ export function itemsOf(conversation, pending) {
       list.mark(entry.timestamp);
     }
     if (entry.event !== "message") {
-      list.add({ ...blank(entry.timestamp), kind: "note", key: `n ${entry.epoch} ${entry.seq}`, name: entry.sender.name, entry });
+      list.add({ ...blank(entry.timestamp), kind: "note", key: `n ${entry.epoch} ${entry.seq}`, name: nameOf(entry.sender), entry });
       continue;
     }
     const key = entry.message_id === undefined ? `s ${entry.epoch} ${entry.seq}` : `m ${own ? "" : entry.sender.id} ${entry.message_id}`;
     const item = blank(entry.timestamp);
     item.key = key;
     item.text = entry.content ?? "";
-    item.name = entry.sender.name;
+    item.name = own ? "" : nameOf(entry.sender);
+    item.username = entry.sender.name;
     item.named = !own && !direct;
     item.own = own;
     item.stage = own ? reached(conversation, entry.seq) : "";
@@ -78,7 +80,7 @@ class Items {
       this.#before = null;
     }
     const before = this.#before;
-    if (item.kind === "message" && before?.kind === "message" && before.own === item.own && (item.own || before.name === item.name)
+    if (item.kind === "message" && before?.kind === "message" && before.own === item.own && (item.own || before.username === item.username)
       && item.at_ms - before.at_ms < RUN_MS) {
       item.first = false;
       before.last = false;
@@ -96,7 +98,7 @@ class Items {
 
 /** @param {number} at_ms @returns {Item} */
 function blank(at_ms) {
-  return { kind: "message", key: "", at_ms, name: "", named: false, text: "", own: false, first: true, last: true, stage: "", edited: false,
+  return { kind: "message", key: "", at_ms, name: "", username: "", named: false, text: "", own: false, first: true, last: true, stage: "", edited: false,
     deleted: false, error: "", entry: undefined, pending: undefined };
 }
 

@@ -10,6 +10,7 @@ import { Conversations } from "./conversations.js";
 import { Events } from "./events.js";
 import { t } from "./i18n.js";
 import { Logs } from "./logs.js";
+import { Names } from "./names.js";
 import { Receipts } from "./receipts.js";
 import { Resume } from "./resume.js";
 import { Sender } from "./sender.js";
@@ -35,6 +36,7 @@ export class Client {
   #resume;
   #events;
   #sender;
+  #names;
   #notify;
 
   /**
@@ -63,6 +65,7 @@ export class Client {
       learned: (conversation) => this.#logs.watch(conversation),
       forgotten: (id) => this.#logs.unwatch(id),
     });
+    this.#names = new Names(this.#connection, notify);
     this.#receipts = new Receipts(this.#connection, this.#conversations);
     this.#logs = new Logs(this.#connection, this.#conversations, this.#written, this.#receipts, notify);
     this.#resume = new Resume(this.#connection, this.#conversations, this.#logs, this.#receipts, notify);
@@ -103,6 +106,11 @@ export class Client {
   /** The server's time, nearly. */
   now() {
     return this.#connection.now();
+  }
+
+  /** Returns what to call a user. @param {import("./log.js").Who} who */
+  nameOf(who) {
+    return this.#names.of(who);
   }
 
   /** @param {Sequenced} event */

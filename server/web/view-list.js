@@ -227,5 +227,5 @@ function preview(conversation, client) {
   if (!last) return conversation.kind === "direct" ? "" : t(`list.${conversation.kind}`);
   if (last.deleted) return t("message.deleted");
   if (client.isOwn(last)) return t("list.you", { text: oneLine(last) });
-  return conversation.kind === "direct" ? oneLine(last) : t("list.someone", { name: last.sender.name, text: oneLine(last) });
+  return conversation.kind === "direct" ? oneLine(last) : t("list.someone", { name: client.nameOf(last.sender), text: oneLine(last) });
 }

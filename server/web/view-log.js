@@ -46,6 +46,8 @@ export class VirtualLog {
   #kept = null;
   /** Whether a frame has passed without it being put back. */
   #waited = false;
+  /** Part of a pixel. */
+  #rest = 0;
   #scroller;
   #list;
   #handlers;
@@ -251,7 +253,12 @@ export class VirtualLog {
       this.#scrollToEnd();
     } else if (kept?.node.isConnected) {
       const moved = this.#placeOf(kept.node) - kept.at;
-      if (moved !== 0) this.#scroller.scrollTop += moved;
+      if (moved === 0) return;
+      // Browsers scroll by whole pixels: what is left over is added next time, or it would sum up.
+      const wanted = this.#scroller.scrollTop + moved + this.#rest;
+      this.#scroller.scrollTop = wanted;
+      const rest = wanted - this.#scroller.scrollTop;
+      this.#rest = Math.abs(rest) < 1 ? rest : 0;
     }
   }
 }

@@ -33,7 +33,7 @@ export function updateNode(node, item, now_ms, actions) {
   } else if (item.kind === "note") {
     showText(node, t(item.entry?.event === "member_joined" ? "thread.joined" : "thread.left", { name: item.name }));
   } else {
-    const looks = [item.first, item.last, item.stage, item.edited, item.deleted, item.error, item.text].join(" ");
+    const looks = [item.first, item.last, item.stage, item.edited, item.deleted, item.error, item.name, item.text].join(" ");
     if (shown.get(node) === looks) return;
     shown.set(node, looks);
     showMessage(node, item, actions);
@@ -56,7 +56,7 @@ function showMessage(node, item, actions) {
   if (item.deleted) text.append(el("em", { text: t("message.deleted") }));
   else text.append(render(item.text));
   const bubble = el("div", { class: "bubble" });
-  if (item.first && item.named) bubble.append(el("bdi", { class: "name", text: item.name }));
+  if (item.first && item.named) bubble.append(el("bdi", { class: "name", title: `@${item.username}`, text: item.name }));
   else bubble.append(el("span", { class: "hidden", text: item.own ? t("message.own", { time }) : t("message.from", { name: item.name, time }) }));
   const meta = el("span", { class: "meta" });
   if (item.edited && !item.deleted) meta.append(el("span", { class: "edited", text: t("message.edited") }));
@@ -65,7 +65,7 @@ function showMessage(node, item, actions) {
   if (mark) meta.append(mark);
   bubble.append(text, meta);
   const parts = [];
-  if (item.named) parts.push(item.first ? avatar(item.name) : el("span", { class: "avatar empty" }));
+  if (item.named) parts.push(item.first ? avatar(item.username) : el("span", { class: "avatar empty" }));
   parts.push(bubble);
   if (item.stage === "failed") {
     parts.push(el("div", { class: "error" }, el("span", { text: `${t("message.failed")}: ${item.error}`, dir: "auto" }),

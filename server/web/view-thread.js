@@ -180,7 +180,9 @@ export class Thread {
   /** @returns {Item[]} */
   #items() {
     const conversation = this.current;
-    return conversation ? itemsOf(conversation, this.client?.outbox?.of(conversation.id) ?? []) : [];
+    const client = this.client;
+    if (!client || !conversation) return [];
+    return itemsOf(conversation, client.outbox?.of(conversation.id) ?? [], (who) => client.nameOf(who));
   }
 
   /** @param {Client} client @param {Conversation} conversation */

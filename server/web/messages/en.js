@@ -164,7 +164,7 @@ export default {
   "settings.light": "Light",
   "settings.dark": "Dark",
   "settings.language": "Language",
-  "settings.auto": "As the browser",
+  "settings.auto": "Automatic",
   "settings.notifications": "Notify me of new messages",
   "settings.blocked": "The browser doesn't allow notifications for this page.",
   "settings.keys": "Keyboard",

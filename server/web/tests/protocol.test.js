@@ -297,3 +297,20 @@ test("a change whose answer is lost is asked for again under the same id", async
   assert.equal((await created).title, "Biscuits");
   client.stop();
 });
+
+test("display names are asked for once, many at a time, and shown when they come", async () => {
+  const socket = await nth(0);
+  await welcome(socket, [info(10)]);
+  const [cleo, gone] = [{ id: "9", name: "cleo" }, { id: "10", name: "gone" }];
+  for (let round = 0; round < 3; round += 1) assert.deepEqual([BOB, cleo, gone].map((who) => client.nameOf(who)), ["bob", "cleo", "gone"]);
+  const asked = await socket.frame("users");
+  assert.deepEqual(asked.ids, ["8", "9", "10"]);
+  changes.length = 0;
+  socket.reply(asked, { users: [{ id: "8", name: "bob", guest: false, display_name: "Bob" }, { id: "9", name: "cleo", guest: false }] });
+  await sleep(1);
+  assert.deepEqual(changes.map(({ type }) => type), ["conversations"]);
+  assert.deepEqual([BOB, cleo, gone].map((who) => client.nameOf(who)), ["Bob", "cleo", "gone"]);
+  await sleep(150);
+  assert.deepEqual(socket.frames.filter(({ type }) => type === "users"), []);
+  client.stop();
+});
