@@ -249,6 +249,50 @@ pub mod postgres {
     pub const MIGRATION_LOCK_WAIT: Duration = Duration::from_secs(10);
 }
 
+/// Finding accounts by name in a cluster (`backends/clustered/lookups`).
+pub mod lookups {
+    use super::Duration;
+    /// Names that a node remembers with their ids: about 200 bytes each.
+    pub const REMEMBERED_MAX: u64 = 65_536;
+    /// And for how long. Neither name nor id ever changes; this bounds how long a node believes in an account that an operator's
+    /// return to an older copy of Postgres took away.
+    pub const REMEMBERED_FOR: Duration = Duration::from_secs(30);
+    /// The same in Redis, for all nodes.
+    pub const SHARED_FOR: Duration = Duration::from_secs(5 * 60);
+    /// Longer names, in bytes, can't be of an account: they are looked for in Postgres only, and take no room in caches.
+    pub const NAME_MAX_BYTES: usize = super::text::ACCOUNT_NAME_MAX_CHARS * 4;
+    /// Redis is left out if it takes longer: Postgres answers within a few ms.
+    pub const REDIS_DEADLINE: Duration = Duration::from_millis(250);
+    /// Names on their way to Redis; further ones aren't shared this time.
+    pub const SHARING_MAX: usize = 64;
+    /// Names read from Postgres at a time: about 250 KiB.
+    pub const PAGE: usize = 5_000;
+    /// Names of one request that are looked for at once: one client doesn't take all places that a node has for its reads.
+    pub const NAMES_AT_ONCE: usize = 8;
+    /// How often the filter is brought up to date while nobody waits for it.
+    pub const REFRESH_EVERY: Duration = Duration::from_secs(3);
+    /// The least time between two rounds that somebody waits for: 200 small queries a second at most, however many names are asked for.
+    pub const ROUND_PAUSE: Duration = Duration::from_millis(5);
+    /// The same after one that failed; doubled by each further one, up to the second.
+    pub const RETRY_PAUSE_MIN: Duration = Duration::from_millis(250);
+    pub const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+    /// Whoever waits longer than this for a round asks Postgres.
+    pub const ROUND_PATIENCE: Duration = Duration::from_secs(2);
+    /// Questions that wait for a round; further ones ask Postgres, behind the bounds of account storage.
+    pub const WAITING_MAX: usize = 16_384;
+    /// Unknown names asked of a node within one second that begin a flood: below it, each may cost Postgres a query.
+    pub const FLOOD_BEGINS_AT: u32 = 100;
+    /// A flood is over when no second had this many for a while.
+    pub const FLOOD_ENDS_BELOW: u32 = 20;
+    pub const FLOOD_ENDS_AFTER: Duration = Duration::from_secs(10);
+    /// The filter grows by layers, each twice as large as the one before: 1, 2, 4 … times this many names.
+    pub const FILTER_FIRST_NAMES: usize = 65_536;
+    /// 134 million names in about 240 MiB. Further names make it more often wrong (in the harmless direction), not larger.
+    pub const FILTER_LAYERS_MAX: usize = 11;
+    /// How often one layer takes an unknown name for a known one: 14.4 bits per name.
+    pub const FILTER_FALSE_POSITIVES: f64 = 0.001;
+}
+
 /// The link between two nodes.
 pub mod link {
     use super::Duration;

@@ -53,6 +53,17 @@ pub struct MemberRow {
     pub state: MemberState,
 }
 
+/// What is known of a name without asking the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recall {
+    /// This account has it, for good: names are neither changed nor given again.
+    User(UserId),
+    /// No account had it when the question was asked.
+    Nobody,
+    /// Only the store can tell.
+    Unknown,
+}
+
 /// Accounts, tokens, conversations, members, cursors.
 #[async_trait]
 pub trait AccountStore: Send + Sync + 'static {
@@ -61,6 +72,11 @@ pub trait AccountStore: Send + Sync + 'static {
     async fn create_user(&self, user: &User, password_hash: &str) -> StoreResult<()>;
     async fn credentials(&self, name: &str) -> StoreResult<Option<Credentials>>;
     async fn user_by_name(&self, name: &str) -> StoreResult<Option<User>>;
+    /// Looks for the account of a name in what a store in a cluster remembers, so that whom to write to is found without it. Never for
+    /// login, registration or guests' names: those ask the store itself.
+    async fn recall_user(&self, _name: &str) -> Recall {
+        Recall::Unknown
+    }
     /// Returns those that exist, in no particular order.
     async fn users(&self, ids: &[UserId]) -> StoreResult<Vec<User>>;
     /// Pages all users by ascending id.

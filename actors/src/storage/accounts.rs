@@ -10,7 +10,7 @@ use std::{
 use chinwag_schema::{
     ids::{ConversationId, UserId},
     limits::storage::{CURSOR_FLUSH, CURSORS_WAITING_MAX, READS_IN_FLIGHT_MAX},
-    model::{Cursor, Membership, User},
+    model::{Cursor, Membership, Name, User},
 };
 use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
@@ -20,7 +20,10 @@ use crate::{
     breaker::{Breaker, BreakerGauge, Side},
     message_kinds,
     metrics::StorageMetrics,
-    ports::{StoreError, StoreResult, account_store::AccountStore},
+    ports::{
+        StoreError, StoreResult,
+        account_store::{AccountStore, Recall},
+    },
     runtime::{Behaviour, Cx, Kind, Mailbox},
 };
 
@@ -54,6 +57,8 @@ struct Gather {
 pub struct Accounts {
     mailbox: Mailbox<AccountMessage>,
     gather: Arc<Mutex<Gather>>,
+    /// For what it remembers; whatever may reach the store itself goes through the actor.
+    store: Arc<dyn AccountStore>,
 }
 
 impl Accounts {
@@ -67,8 +72,8 @@ impl Accounts {
     ) -> Self {
         let gather = Arc::<Mutex<Gather>>::default();
         let (reads, writes) = (Breaker::new(gauge.clone(), Side::Reads), Breaker::new(gauge, Side::Writes));
-        let keep = AccountKeep { store, gather: gather.clone(), reads, writes, metrics };
-        Self { mailbox: runtime.spawn::<AccountStorage>(worker, move || keep), gather }
+        let keep = AccountKeep { store: store.clone(), gather: gather.clone(), reads, writes, metrics };
+        Self { mailbox: runtime.spawn::<AccountStorage>(worker, move || keep), gather, store }
     }
 
     /// Runs an operation of the store.
@@ -89,6 +94,22 @@ impl Accounts {
             return Err(StoreError::Unavailable("account storage has too much to do".into()));
         }
         call::result(receiver).await
+    }
+
+    /// Returns the id of the account of a name, for whoever writes to it. Names that the store remembers don't count as its answers: they
+    /// say nothing about its health.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn user_id(&self, name: Name) -> StoreResult<Option<UserId>> {
+        match self.store.recall_user(&name).await {
+            Recall::User(id) => Ok(Some(id)),
+            Recall::Nobody => Ok(None),
+            Recall::Unknown => {
+                let found = self.call("user_by_name", move |store| async move { store.user_by_name(&name).await });
+                Ok(found.await?.map(|user| user.id))
+            }
+        }
     }
 
     /// Notes cursors; they are written within [`CURSOR_FLUSH`]. Reads through this handle see them at once.

@@ -24,6 +24,7 @@ use chinwag_actors::{
     cluster::{ClusterSettings, keyring::Keyring},
     directory::DirectoryMessage,
     engine::{EngineSettings, Node, OpenSession, Parts},
+    ports::account_store::AccountStore,
     protection::{Protection, ProtectionSettings},
     relay::Sockets,
     runtime::{Placement, clock::SystemClock},
@@ -90,6 +91,13 @@ impl World {
         self.start(NodeId(node), Incarnation(incarnation), Some(ClusterSettings { keys }), settings(), protection).await
     }
 
+    /// Starts a node of the cluster with its accounts in another store.
+    pub async fn node_on(&self, node: u16, incarnation: u64, accounts: Arc<dyn AccountStore>) -> Engine {
+        let keys = Keyring::parse(b"a key that all nodes of the tests share").unwrap();
+        let cluster = Some(ClusterSettings { keys });
+        self.run(Parts { accounts, cluster, ..self.parts(NodeId(node), Incarnation(incarnation)) }).await
+    }
+
     async fn start(
         &self,
         node: NodeId,
@@ -98,7 +106,12 @@ impl World {
         settings: EngineSettings,
         protection: ProtectionSettings,
     ) -> Engine {
-        let parts = Parts {
+        let protection = Protection::new(protection);
+        self.run(Parts { cluster, protection, settings, ..self.parts(node, incarnation) }).await
+    }
+
+    fn parts(&self, node: NodeId, incarnation: Incarnation) -> Parts {
+        Parts {
             node,
             incarnation,
             clock: Arc::new(SystemClock),
@@ -107,10 +120,13 @@ impl World {
             messages: Arc::new(EmbeddedMessages::new(self.database.clone())),
             directory: self.directory.clone(),
             bus: self.bus.clone(),
-            cluster,
-            protection: Protection::new(protection),
-            settings,
-        };
+            cluster: None,
+            protection: Protection::new(ProtectionSettings { enabled: false, ..Default::default() }),
+            settings: settings(),
+        }
+    }
+
+    async fn run(&self, parts: Parts) -> Engine {
         let node = Node::start(parts).await.unwrap();
         let accounts = self.accounts.clone();
         node.set_authenticator(accounts.clone());

@@ -4,7 +4,12 @@
 //! be set up (`suite::message_store_contract!` and its siblings). The modules beside it set a backend up, call those macros,
 //! and add what only that backend promises.
 
+#[cfg(feature = "service-tests")]
+#[path = "../common/mod.rs"]
+mod common;
 mod embedded;
+#[cfg(feature = "service-tests")]
+mod lookups;
 #[cfg(feature = "service-tests")]
 mod postgres;
 #[cfg(feature = "service-tests")]

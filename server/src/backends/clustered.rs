@@ -5,13 +5,14 @@ use std::{future::Future, sync::Arc, time::Duration};
 use chinwag_actors::{
     backends::{
         clustered::{
+            lookups::{CachedAccounts, LookupCounts},
             postgres::{Connections, PostgresAccounts, PostgresError, PostgresOptions},
-            redis::{RedisBus, RedisDirectory, RedisError, RedisOptions},
+            redis::{RedisBus, RedisDirectory, RedisError, RedisNames, RedisOptions},
             scylla::{Replication, ScyllaError, ScyllaMessages, ScyllaOptions},
         },
         embedded::{DataLock, OpenError},
     },
-    ports::{StoreError, account_store::AccountStore as _, message_store::MessageStore as _},
+    ports::{StoreError, account_store::AccountStore, message_store::MessageStore as _},
 };
 use chinwag_schema::ids::Epoch;
 use tokio::{
@@ -66,23 +67,41 @@ impl ServiceError {
 
 /// The stores on the services.
 pub(super) struct Stores {
-    pub(super) accounts: Arc<PostgresAccounts>,
+    postgres: Arc<PostgresAccounts>,
+    /// Before the accounts on Postgres, for a node; a command looks for nobody.
+    lookups: Option<Arc<CachedAccounts<PostgresAccounts>>>,
     pub(super) messages: Arc<ScyllaMessages>,
     pub(super) directory: Arc<RedisDirectory>,
     pub(super) bus: Arc<RedisBus>,
+}
+
+impl Stores {
+    /// Returns the accounts, with what is remembered of them where that is.
+    pub(super) fn accounts(&self) -> Arc<dyn AccountStore> {
+        match &self.lookups {
+            Some(lookups) => lookups.clone(),
+            None => self.postgres.clone(),
+        }
+    }
 }
 
 /// What operators see of the services, beside the breakers of the stores.
 #[derive(Clone)]
 pub struct Gauges {
     accounts: Arc<PostgresAccounts>,
+    lookups: Option<Arc<CachedAccounts<PostgresAccounts>>>,
     directory: Arc<RedisDirectory>,
     bus: Arc<RedisBus>,
 }
 
 impl Gauges {
     pub(super) fn new(stores: &Stores) -> Self {
-        Self { accounts: stores.accounts.clone(), directory: stores.directory.clone(), bus: stores.bus.clone() }
+        Self {
+            accounts: stores.postgres.clone(),
+            lookups: stores.lookups.clone(),
+            directory: stores.directory.clone(),
+            bus: stores.bus.clone(),
+        }
     }
 
     /// Says whether both connections to Redis stand. Without one, requests fail at once until it is made again.
@@ -94,6 +113,11 @@ impl Gauges {
     pub fn postgres_connections(&self) -> Connections {
         self.accounts.connections()
     }
+
+    /// Returns how names are looked up; `None` for a command.
+    pub fn lookups(&self) -> Option<LookupCounts> {
+        Some(self.lookups.as_ref()?.counts())
+    }
 }
 
 /// What the stores run on. Their connections have threads of their own: neither accepting sockets nor a busy worker holds up what others
@@ -103,6 +127,12 @@ pub(super) struct Services {
     runtime: Option<Runtime>,
     // Two nodes with one data directory would write one `ports.json`.
     _lock: Option<DataLock>,
+}
+
+impl Services {
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().expect("it is there until the end")
+    }
 }
 
 impl Drop for Services {
@@ -132,7 +162,11 @@ pub(super) async fn open(
         // Somebody sits there and waits.
         Opener::Command => Duration::ZERO,
     };
-    let stores = connect(config, cluster, &services, Instant::now() + patience).await?;
+    let until = Instant::now() + patience;
+    let mut stores = connect(config, cluster, &services, until).await?;
+    if opener == Opener::Server {
+        stores.lookups = Some(remember(cluster, &services, &stores, until).await?);
+    }
     Ok((stores, services))
 }
 
@@ -165,18 +199,35 @@ async fn connect(
     };
     let (accounts, messages, (directory, bus)) = tokio::try_join!(accounts, messages, nodes)?;
     let stores = Stores {
-        accounts: Arc::new(accounts),
+        postgres: Arc::new(accounts),
+        lookups: None,
         messages: Arc::new(messages),
         directory: Arc::new(directory),
         bus: Arc::new(bus),
     };
     let found = stores.messages.epoch().await?;
-    let expected = stores.accounts.log_epoch(found).await?;
+    let expected = stores.postgres.log_epoch(found).await?;
     if expected != found {
         let (postgres, keyspace) = (cluster.postgres.to_string(), cluster.scylla.keyspace.clone());
         return Err(ServiceError::OtherLog { postgres, keyspace, expected, found });
     }
     Ok(stores)
+}
+
+/// Puts what a node remembers of names before its accounts.
+async fn remember(
+    cluster: &Cluster,
+    services: &Services,
+    stores: &Stores,
+    until: Instant,
+) -> Result<Arc<CachedAccounts<PostgresAccounts>>, ServiceError> {
+    let (redis, keys, epoch) = (redis_options(cluster)?, super::keyring(cluster), stores.messages.epoch().await?);
+    let names = patiently(until, services, move || {
+        let (redis, keys) = (redis.clone(), keys.clone());
+        async move { Ok(RedisNames::connect(&redis, keys, epoch).await?) }
+    });
+    let (names, home) = (names.await?, services.runtime().handle().clone());
+    Ok(Arc::new(CachedAccounts::start(stores.postgres.clone(), Some(names), home)))
 }
 
 /// Tries until it works, time is up, or waiting can't help. Runs on the services' threads: what it makes belongs there.
@@ -185,9 +236,8 @@ where
     T: Send + 'static,
     F: Future<Output = Result<T, ServiceError>> + Send + 'static,
 {
-    let runtime = services.runtime.as_ref().expect("it is there until the end");
     loop {
-        let made = runtime.spawn(attempt()).await;
+        let made = services.runtime().spawn(attempt()).await;
         match made.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic())) {
             Err(error) if error.passes() && Instant::now() + PAUSE < until => {
                 tracing::warn!(%error, "waiting for a service");

@@ -15,7 +15,7 @@ use chinwag_schema::ids::NodeId;
 
 use self::clustered::Services;
 pub use self::clustered::{Gauges, ServiceError, postgres_options, redis_options, scylla_options};
-use crate::config::Config;
+use crate::config::{Cluster, Config};
 
 /// Why the stores can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,7 @@ impl Backends {
                 let (stores, services) = clustered::open(config, cluster, opener).await?;
                 let gauges = Gauges::new(&stores);
                 Ok(Self {
-                    accounts: stores.accounts,
+                    accounts: stores.accounts(),
                     messages: stores.messages,
                     directory: stores.directory,
                     bus: stores.bus,
@@ -124,6 +124,9 @@ impl Backends {
 /// Returns what makes a node one of a cluster; `None` for a lone one.
 pub fn cluster_settings(config: &Config) -> Option<ClusterSettings> {
     let cluster = config.cluster.as_ref()?;
-    let keys = Keyring::parse(cluster.keys.for_envelopes().reveal().as_bytes()).expect("one or two keys of 32 bytes");
-    Some(ClusterSettings { keys })
+    Some(ClusterSettings { keys: keyring(cluster) })
+}
+
+fn keyring(cluster: &Cluster) -> Keyring {
+    Keyring::parse(cluster.keys.for_envelopes().reveal().as_bytes()).expect("one or two keys of 32 bytes")
 }

@@ -1,6 +1,7 @@
 //! `/metrics` in Prometheus' text format, made anew for each scrape from counters that the runtime, the stores and the sockets keep.
 
 mod cluster;
+mod lookups;
 mod process;
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -31,6 +32,7 @@ pub fn text(facts: &NodeFacts) -> String {
     auth(facts, &mut families);
     node(facts, &mut families);
     cluster::families(facts, &mut families);
+    lookups::families(facts, &mut families);
     process::families(facts, &mut families);
     let mut text = String::new();
     match TextEncoder::new().encode_utf8(&families.0, &mut text) {

@@ -194,16 +194,13 @@ pub(super) fn query(page: Page) -> HistoryQuery {
 
 /// Finds the chat with the user of a name, without making it.
 async fn find(node: &Node, caller: &Caller, to: &Name) -> StoreResult<Found> {
-    let wanted = to.clone();
-    let user =
-        node.accounts.call("user_by_name", move |store| async move { store.user_by_name(&wanted).await }).await?;
-    let Some(user) = user else { return Ok(Found::NoSuchUser) };
-    let (a, b) = (caller.user, user.id);
+    let Some(other) = node.accounts.user_id(to.clone()).await? else { return Ok(Found::NoSuchUser) };
+    let (a, b) = (caller.user, other);
     let chat =
         node.accounts.call("direct_between", move |store| async move { store.direct_between(a, b).await }).await?;
     Ok(match chat {
-        Some(chat) => Found::Chat { chat: Chat { id: chat.id, other: user.id }, made: false },
-        None => Found::NoChat { other: user.id },
+        Some(chat) => Found::Chat { chat: Chat { id: chat.id, other }, made: false },
+        None => Found::NoChat { other },
     })
 }
 

@@ -8,7 +8,7 @@ use std::{
 use chinwag_schema::{
     error::{ClientError, CloseCode, ErrorCode},
     ids::{ConversationId, EventId, Seq},
-    model::{Conversation, ConversationKind, Member, Pointer},
+    model::{Conversation, ConversationKind, Member, Name, Pointer},
     wire::native::{Command, Empty, HistoryFrom, Pong, SendTo},
 };
 use uuid::Uuid;
@@ -207,16 +207,13 @@ pub(super) async fn open_chat(
     with: String,
     field: &'static str,
 ) -> Result<(Conversation, bool), ClientError> {
-    let user = node
-        .accounts
-        .call("user_by_name", move |store| async move { store.user_by_name(&with).await })
-        .await
-        .map_err(|error| store_error(&error))?;
+    let name: Name = with.into();
+    let user = node.accounts.user_id(name.clone()).await.map_err(|error| store_error(&error))?;
     let user = user.ok_or_else(|| not_found("user").field(field))?;
-    if user.id == caller.user {
+    if user == caller.user {
         return Err(ClientError::new(ErrorCode::BadRequest, "a chat needs another user").field(field));
     }
-    let mut pair = [Member { user: caller.user, name: caller.name.clone() }, Member { user: user.id, name: user.name }];
+    let mut pair = [Member { user: caller.user, name: caller.name.clone() }, Member { user, name }];
     pair.sort_by_key(|member| member.user);
     let now_ms = node.runtime.unix_ms();
     let id =

@@ -8,11 +8,12 @@ use std::{
 use chinwag_schema::{
     error::{ClientError, ErrorCode},
     ids::UserId,
-    limits::user::WATCHED_MAX,
+    limits::{lookups::NAMES_AT_ONCE, user::WATCHED_MAX},
     wire::native::{
         Empty, PresenceInfo, Profile, ServerStats, Stats, UserInfo, UserRef, UserStats, Users, UsersBy, Watched,
     },
 };
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rustc_hash::FxHashMap;
 
 use super::{Io, NativeSession, answer, refuse};
@@ -62,23 +63,16 @@ async fn find(node: Arc<Node>, by: UsersBy) -> StoreResult<Vec<UserInfo>> {
             Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
         }
         UsersBy::Names(names) => {
-            let users = node
-                .accounts
-                .call("users_by_name", move |store| async move {
-                    let mut users = Vec::new();
-                    for name in names {
-                        users.extend(store.user_by_name(&name).await?);
-                    }
-                    Ok(users)
-                })
-                .await?;
-            let mut shown: Vec<UserInfo> = Vec::with_capacity(users.len());
-            for user in &users {
-                if shown.iter().all(|other| other.id != user.id) {
-                    shown.push(UserInfo::of(user));
+            let asked = names.into_iter().map(|name| node.accounts.user_id(name.into()));
+            let found: Vec<Option<UserId>> = stream::iter(asked).buffered(NAMES_AT_ONCE).try_collect().await?;
+            let mut ids: Vec<UserId> = Vec::with_capacity(found.len());
+            for id in found.into_iter().flatten() {
+                if !ids.contains(&id) {
+                    ids.push(id);
                 }
             }
-            Ok(with_presence(&node, shown).await)
+            let mut found = describe(node, ids.clone()).await?;
+            Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
         }
     }
 }

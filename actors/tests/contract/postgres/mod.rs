@@ -26,7 +26,7 @@ use crate::suite;
 
 /// Where all connections live. Not on the test's own thread: a connection that is just being made there can't go on while the test
 /// waits for its database to be dropped, and the server doesn't drop it before.
-static HOME: LazyLock<Handle> = LazyLock::new(|| {
+pub static HOME: LazyLock<Handle> = LazyLock::new(|| {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let handle = runtime.handle().clone();
     std::thread::spawn(move || runtime.block_on(std::future::pending::<()>()));

@@ -7,7 +7,7 @@ mod faults;
 mod leases;
 mod mailboxes;
 mod proxy;
-mod server;
+pub mod server;
 
 use std::{
     ops::Deref,
@@ -26,14 +26,14 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    fn new(url: String) -> Self {
+    pub fn new(url: String) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let prefix = format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         Self { url, prefix }
     }
 
     /// A prefix on the server that all tests share.
-    fn shared() -> Self {
+    pub fn shared() -> Self {
         Self::new(std::env::var("TEST_REDIS_URL").expect("TEST_REDIS_URL names the tests' Redis: redis://HOST:PORT"))
     }
 

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The schema that this program writes: the number of its newest migration.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// The advisory lock that a node holds while it migrates; a number of no meaning ("chinwag" in ASCII), one per database.
 const LOCK: i64 = 0x0063_6869_6E77_6167;
@@ -25,11 +25,18 @@ struct Migration {
     up: &'static str,
 }
 
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: "00000000000001",
-    name: "first",
-    up: include_str!("../../../../../migrations/postgres/00000000000001_first/up.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: "00000000000001",
+        name: "first",
+        up: include_str!("../../../../../migrations/postgres/00000000000001_first/up.sql"),
+    },
+    Migration {
+        version: "00000000000002",
+        name: "arrivals",
+        up: include_str!("../../../../../migrations/postgres/00000000000002_arrivals/up.sql"),
+    },
+];
 
 /// A migration that a store still lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -35,6 +35,10 @@ impl Keys {
         format!("{}:guest:{name}", self.prefix)
     }
 
+    pub(super) fn name(&self, name: &str) -> String {
+        format!("{}:name:{name}", self.prefix)
+    }
+
     /// Returns the keys of a mailbox: its stream, and the room left in it.
     pub(super) fn mailbox(&self, node: NodeLease) -> [String; 2] {
         let stream = format!("{}:mailbox:{{{}}}", self.prefix, mailbox_name(node));

@@ -5,6 +5,7 @@
 //! link       a connection that makes itself again, with deadlines and bounds
 //! scripts    what runs inside Redis (lua/)              keys   names of keys, texts of values
 //! directory  Directory      users    who is registered where
+//! names      ids of accounts by name
 //! bus        Bus            sending  batches to mailboxes      mailbox   the reader      batch   their format
 //! ```
 //! Redis is a hint (invariant 2): everything here may be wiped at any moment. Leases and registrations come back by
@@ -23,6 +24,7 @@
 //! | `{P}:shards` | hash | shard → `node:term:end` | with its longest lease |
 //! | `P:user:{B}:ID` | string | `node:incarnation=end,…` | an hour after it was last put or renewed |
 //! | `P:guest:NAME` | string | user | with its hold |
+//! | `P:name:NAME` | string | id of the account, sealed | 5 minutes after it was looked up |
 //! | `P:mailbox:{N.I}` | stream | batches of envelopes that wait | 10 s after its reader |
 //! | `P:mailbox:{N.I}:room` | hash | room left in the stream, in envelopes and bytes | 10 s after its reader |
 //! | `P:mailboxes` | set | `N.I` of the mailboxes, for broadcasts | never; at most what broadcasts didn't find gone |
@@ -55,6 +57,7 @@ mod directory;
 mod keys;
 mod link;
 mod mailbox;
+mod names;
 mod options;
 mod scripts;
 mod sending;
@@ -63,4 +66,5 @@ mod users;
 pub use bus::RedisBus;
 pub use check::{RedisReport, check};
 pub use directory::RedisDirectory;
+pub use names::RedisNames;
 pub use options::{RedisError, RedisOptions};

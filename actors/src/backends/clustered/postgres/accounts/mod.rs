@@ -1,5 +1,6 @@
 //! [`AccountStore`] on Postgres: users, tokens, conversations, members and their cursors, numbers of nodes.
 
+mod arrivals;
 mod conversations;
 mod cursors;
 mod members;
