@@ -187,6 +187,37 @@ async fn a_wrong_password_and_an_ended_session_are_said_so() {
 }
 
 #[tokio::test]
+async fn a_server_that_drains_and_comes_back_costs_no_message() {
+    let mut server = Server::start_with(&["--drain-window", "1s"]);
+    let ann = Chat::of(&server, "ann").await;
+    let bob = Chat::of(&server, "bob").await;
+    let group = ann.client.create_group("team").await.unwrap();
+    bob.client.join_group(group).await.unwrap();
+    let writer = ann.client.clone();
+    let (done, mut stop) = tokio::sync::oneshot::channel::<()>();
+    // Writes all the while.
+    let writing = tokio::spawn(async move {
+        let mut written = Vec::new();
+        while stop.try_recv().is_err() {
+            written.push(format!("message {}", written.len()));
+            writer.send(group, written.last().unwrap()).unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        written
+    });
+    bob.hears("message 3").await;
+    server.stop().await;
+    server.start_again();
+    ann.client.online().await.unwrap();
+    done.send(()).unwrap();
+    let written = writing.await.unwrap();
+    ann.client.flushed(Duration::from_secs(60)).await.unwrap();
+    bob.hears(written.last().unwrap()).await;
+    eventually("each once, in order", || texts(&bob.client, group) == written).await;
+    assert_eq!(texts(&ann.client, group), written);
+}
+
+#[tokio::test]
 async fn over_tls_a_server_is_trusted_by_its_authority_only() {
     let file = |name: &str| format!("{}/../server/tests/data/tls/{name}", env!("CARGO_MANIFEST_DIR"));
     let (certificate, key) = (file("cert.pem"), file("key.pem"));

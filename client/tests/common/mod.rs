@@ -52,6 +52,13 @@ impl Server {
         self.process.wait().unwrap();
     }
 
+    /// Sends SIGTERM, after which it drains, and waits for its end.
+    pub async fn stop(&mut self) {
+        let done = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
+        assert!(done.success());
+        eventually("the server's end", || self.process.try_wait().unwrap().is_some()).await;
+    }
+
     /// Starts it again on the same data and address.
     pub fn start_again(&mut self) {
         (self.process, _) = start(self.directory.path(), &self.http, &[]);

@@ -27,6 +27,10 @@ impl Screen {
             give_back();
             hook(info);
         }));
+        Self::take_over(mouse).inspect_err(|_| give_back())
+    }
+
+    fn take_over(mouse: bool) -> io::Result<Self> {
         enable_raw_mode()?;
         let mut out = io::stdout();
         execute!(out, EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
