@@ -162,6 +162,32 @@ pub mod cql {
     pub const TTL_MAX: Duration = Duration::from_secs(3 * 365 * 86_400);
 }
 
+/// `chinwag copy`: an embedded store into a cluster.
+pub mod copy {
+    /// Rows of accounts, members and the like in one statement: some MiB at most.
+    pub const PAGE_ROWS: usize = 1_000;
+    /// Events read, and written in one batch, at once: with this many a condition costs hardly more than a plain write.
+    pub const PAGE_MAX_EVENTS: usize = 256;
+    /// Text after which a page of events ends.
+    pub const PAGE_MAX_BYTES: usize = 512 * 1024;
+    /// Logs copied, or compared, beside each other: each holds a page or two, so this bounds memory to about 64 MiB.
+    pub const LOGS_AT_ONCE: usize = 32;
+    /// Logs between two notes of how far the copy has come.
+    pub const LOGS_PER_NOTE: usize = 256;
+    /// Senders asked for by one read; ScyllaDB refuses more than 100 keys.
+    pub const SENDERS_PER_READ: usize = 100;
+    /// Senders of removed messages whose totals are written in one batch.
+    pub const SENDERS_PER_BATCH: usize = 500;
+    /// How often a log whose servers don't answer is claimed again before the copy ends (it can be resumed), and the first pause, which
+    /// doubles.
+    pub const TRIES_MAX: u32 = 6;
+    pub const PAUSE: super::Duration = super::Duration::from_millis(500);
+    /// Differences told by name; a wrong target has millions. All are counted.
+    pub const DIFFERENCES_TOLD: usize = 20;
+    /// One statement on Postgres.
+    pub const STATEMENT_TIMEOUT: super::Duration = super::Duration::from_secs(60);
+}
+
 /// Lists in frames of the native protocol. Together they also keep a reply well below what a socket's queue holds.
 pub mod native {
     /// Positions named in one `hello` or `resume`.

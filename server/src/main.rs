@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Seed => commands::run_seed(&loaded.config),
         Command::Backup { file, force } => commands::backup::backup(&loaded.config, &file, if_there(force)),
         Command::Restore { file, force } => commands::backup::restore(&loaded.config, &file, if_there(force)),
+        Command::Copy { from, .. } => commands::copy::run(&loaded.config, &from),
         Command::Migrate { dry_run, adopt_log } => {
             let run = match (dry_run, adopt_log) {
                 (true, _) => Run::Dry,

@@ -7,6 +7,8 @@
 #[cfg(feature = "service-tests")]
 #[path = "../common/mod.rs"]
 mod common;
+#[cfg(feature = "service-tests")]
+mod copy;
 mod embedded;
 #[cfg(feature = "service-tests")]
 mod lookups;

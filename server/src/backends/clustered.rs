@@ -46,6 +46,11 @@ pub enum ServiceError {
          correct --postgres or --scylla-keyspace, or, if this pair was put together on purpose, run `chinwag migrate --adopt-log`"
     )]
     OtherLog { postgres: String, keyspace: String, expected: Epoch, found: Epoch },
+    #[error(
+        "a store is being copied into this cluster, begun at {begun_at_ms} (Unix ms) and not finished: run the same `chinwag copy` again, which \
+         goes on where it was, or empty the database and the keyspace"
+    )]
+    CopyUnfinished { begun_at_ms: i64 },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the threads for the services can't start: {0}")]
@@ -205,6 +210,10 @@ async fn connect(
         directory: Arc::new(directory),
         bus: Arc::new(bus),
     };
+    // Before the epochs are compared: it changes them.
+    if let Some(begun_at_ms) = stores.postgres.copy_begun_at().await? {
+        return Err(ServiceError::CopyUnfinished { begun_at_ms });
+    }
     let found = stores.messages.epoch().await?;
     let expected = stores.postgres.log_epoch(found).await?;
     if expected != found {

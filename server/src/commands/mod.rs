@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod cluster_key;
+pub mod copy;
 pub mod doctor;
 pub mod health;
 pub mod migrate;

@@ -69,6 +69,26 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copy the embedded store of a stopped server into an empty cluster, compare both, and mark the store as moved
+    ///
+    /// The cluster is the one that a node's settings name: --to FILE is the settings file of a node (the same as --config FILE), or give
+    /// --node, --postgres, --scylla, --redis and --cluster-key-file as for `chinwag serve`. No node of it may run meanwhile.
+    ///
+    /// All is carried as it is: accounts with passwords, names and bans, sessions, revoked tokens, conversations, members, read positions,
+    /// messages with their ids and places, what tells repeats, totals, the log's epoch. Clients go on where they were. The keys that sign
+    /// access tokens are a file: the command says what to do about it.
+    ///
+    /// If it is interrupted, the same command goes on where it was. In the end both stores are read again and compared row by row; what
+    /// differs is named (exit code 1), and then neither the store is marked nor do nodes start. A marked store is refused by `chinwag
+    /// serve`: the file `moved` in its directory says where it went.
+    Copy {
+        /// Data directory of the stopped server
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+        /// Settings file of a node of the cluster, as --config
+        #[arg(long, value_name = "FILE", conflicts_with = "config")]
+        to: Option<PathBuf>,
+    },
     /// Make the key by which the nodes of a cluster know each other
     ClusterKey {
         /// Write it to this new file (mode 0600) instead of printing it
@@ -119,7 +139,11 @@ impl Cli {
     /// Reads a command line; the error prints itself (help and version included) and knows its exit code.
     pub fn read(args: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Self, clap::Error> {
         let matches = Self::described().try_get_matches_from(args)?;
-        Self::from_arg_matches(&matches)
+        let mut cli = Self::from_arg_matches(&matches)?;
+        if let Some(Command::Copy { to: Some(file), .. }) = &cli.command {
+            cli.settings.config = vec![file.to_string_lossy().into_owned()];
+        }
+        Ok(cli)
     }
 
     /// Returns the clap command with what the table of settings knows: defaults, variables, switches without a value.
@@ -166,6 +190,16 @@ mod tests {
             &["user", "list", "--data", "d"],
         ] {
             assert_eq!(read(args).unwrap().settings.data, ["d"], "{args:?}");
+        }
+    }
+
+    #[test]
+    fn a_copy_names_its_cluster_as_a_node_does() {
+        let cli = read(&["copy", "--from", "d", "--to", "node.toml"]).unwrap();
+        assert_eq!(cli.settings.config, ["node.toml"]);
+        assert!(read(&["copy", "--from", "d", "--postgres", "postgres://u@h/d"]).is_ok());
+        for wrong in [&["copy"][..], &["copy", "--from", "d", "--to", "a", "--config", "b"]] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
         }
     }
 

@@ -36,6 +36,9 @@ impl DataLock {
     }
 }
 
+/// Lies in a directory whose store was moved to a cluster: whose copy it is, and where to.
+pub(super) const MOVED_FILE: &str = "moved";
+
 /// The database's name in its directory.
 pub(super) const DATABASE_FILE: &str = "chinwag.db";
 
@@ -101,18 +104,37 @@ impl DataDir {
 
     /// Replaces the boot ids, durably and at once.
     pub(super) fn set_boot_ids(&self, ids: &[BootId]) -> Result<(), OpenError> {
-        let path = self.boot_path();
+        self.replace(&self.boot_path(), &ids.concat())
+    }
+
+    /// Returns what the mark says that a moved store leaves here; `None`: the store wasn't moved.
+    pub(super) fn moved(&self) -> Result<Option<String>, OpenError> {
+        let path = self.path.join(MOVED_FILE);
+        match fs::read(&path) {
+            Ok(text) => Ok(Some(String::from_utf8_lossy(&text).into_owned())),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(io_error("read", &path, source)),
+        }
+    }
+
+    /// Marks the store as moved, durably.
+    pub(super) fn set_moved(&self, text: &str) -> Result<(), OpenError> {
+        self.replace(&self.path.join(MOVED_FILE), text.as_bytes())
+    }
+
+    /// Replaces a small file, durably and at once.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), OpenError> {
         let fresh = path.with_extension("new");
         private()
             .truncate(true)
             .open(&fresh)
             .and_then(|mut file| {
-                file.write_all(&ids.concat())?;
+                file.write_all(bytes)?;
                 file.sync_all()
             })
-            .and_then(|()| fs::rename(&fresh, &path))
+            .and_then(|()| fs::rename(&fresh, path))
             .and_then(|()| File::open(&self.path)?.sync_all())
-            .map_err(|source| io_error("write", &path, source))
+            .map_err(|source| io_error("write", path, source))
     }
 
     /// Forgets the boot ids, durably: whatever store is here gets a new epoch at the next start.

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     OpenError,
-    data_dir::DataDir,
+    data_dir::{DataDir, MOVED_FILE},
     messages::SharedRecent,
     schema_guard,
     sql::{self, Use},
@@ -63,6 +63,10 @@ impl Database {
     /// the size of the store; for use at start.
     pub fn open(dir: &Path, options: &DatabaseOptions) -> Result<Arc<Self>, OpenError> {
         let dir = DataDir::open(dir)?;
+        if dir.moved()?.is_some() {
+            let mark = dir.path().join(MOVED_FILE);
+            return Err(OpenError::Moved { path: dir.path().display().to_string(), mark: mark.display().to_string() });
+        }
         let path = dir.database_path()?;
         let connect = |purpose| {
             sql::connect(&path, purpose).map_err(|reason| OpenError::Store { path: path.display().to_string(), reason })

@@ -8,6 +8,7 @@
 //! accounts/  AccountStore        messages/  MessageStore
 //! directory  Directory           bus        Bus
 //! backup     a copy of the store, and back (restore); migrations: what a start would change, for operators
+//! source     a store that is copied into a cluster (`backends/copy`)
 //! ```
 //! They know nothing of actors: whoever calls decides about deadlines, grouping and retries.
 
@@ -21,6 +22,7 @@ mod messages;
 mod migrations;
 mod restore;
 mod schema_guard;
+mod source;
 mod sql;
 mod worker;
 
@@ -34,6 +36,7 @@ pub use messages::EmbeddedMessages;
 pub use migrations::{migrate, pending_migrations};
 pub use restore::restore;
 pub use schema_guard::SCHEMA_VERSION;
+pub(super) use source::{Identity, LogHead, Source};
 
 /// Why a data directory can't be opened. Each says what to do about it; the program prints it and exits.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,11 @@ pub enum OpenError {
          start the newer program, or restore a backup made before the upgrade"
     )]
     NewerSchema { path: String, needed: i64, known: i64 },
+    #[error(
+        "the store in {path} was moved to a cluster ({mark} says where): start the nodes of that cluster instead; to serve it here all the \
+         same, without what was said there since, remove {mark}"
+    )]
+    Moved { path: String, mark: String },
     #[error("cannot {what} {path}: {source}")]
     Io { what: &'static str, path: String, source: std::io::Error },
     #[error("cannot open the store {path}: {reason}")]

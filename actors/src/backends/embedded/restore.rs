@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     backup::{BackupError, Draft, IfThere, StoreCounts, inspect, io_error},
-    data_dir::{DATABASE_FILE, DataDir},
+    data_dir::{DATABASE_FILE, DataDir, MOVED_FILE},
 };
 
 /// What SQLite keeps beside a database.
@@ -52,7 +52,8 @@ fn set_aside(dir: &DataDir, now_ms: i64) -> Result<(), BackupError> {
     let aside = dir.path().join(format!("replaced-{now_ms}"));
     fs::create_dir(&aside).map_err(io_error("make", &aside))?;
     let companions = COMPANIONS.iter().map(|suffix| format!("{DATABASE_FILE}{suffix}"));
-    for name in companions.chain([DATABASE_FILE.to_owned()]) {
+    // The mark last: a store that was moved never lies there without it.
+    for name in companions.chain([DATABASE_FILE.to_owned(), MOVED_FILE.to_owned()]) {
         let from = dir.path().join(&name);
         match fs::rename(&from, aside.join(&name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io_error("move away", &from)(error)),

@@ -3,7 +3,7 @@
 mod buckets;
 mod changes;
 mod fence;
-mod keyspaces;
+pub mod keyspaces;
 mod opening;
 mod retention;
 

@@ -5,6 +5,7 @@
 //! connect    making a connection               pool       turns, deadlines, retries
 //! fault      what an error means               statement  statements prepared once per connection
 //! migrate    the schema and its guard          check      what `chinwag doctor` asks
+//! copied     the rows of another store (`backends/copy`)
 //! accounts/  AccountStore
 //! ```
 //! All nodes write to the same rows. What must hold across statements is held by row locks, taken in this order: conversation,
@@ -13,6 +14,7 @@
 mod accounts;
 mod check;
 mod connect;
+mod copied;
 mod fault;
 mod migrate;
 mod options;
@@ -25,6 +27,7 @@ pub use check::{PostgresReport, check};
 pub use migrate::{Pending, SCHEMA_VERSION};
 pub use options::PostgresOptions;
 pub use pool::Connections;
+pub(in crate::backends) use copied::{CopiedAccounts, CopyRecord};
 
 /// Why the accounts can't be opened. Each says what to do about it; the program prints it and exits.
 #[derive(Debug, thiserror::Error)]

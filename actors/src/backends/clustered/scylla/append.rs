@@ -44,6 +44,13 @@ pub(super) struct Piece {
     bytes: usize,
 }
 
+impl Piece {
+    /// Makes one of rows that need no more planning, with what is known of their senders then.
+    pub(super) fn of(bucket: i64, rows: Vec<EventRow>, senders: BTreeMap<i64, Sender>) -> Self {
+        Self { bucket, rows, changed: BTreeMap::new(), senders, results: Vec::new(), bytes: 0 }
+    }
+}
+
 impl Log {
     /// Appends one group.
     pub(super) async fn append(&self, group: &Append) -> StoreResult<Vec<Appended>> {

@@ -79,34 +79,70 @@ impl Log {
     /// Writes a piece and moves the tail on. An error leaves the tail as it was, and what the log holds unknown, but for `Fenced` of
     /// the first piece of a group: then nothing was written.
     pub(super) async fn write(&self, conversation: ConversationId, tail: &mut Tail, piece: &Piece) -> StoreResult<()> {
-        let (Some(first), Some(last)) = (piece.rows.first(), piece.rows.last()) else { return Ok(()) };
+        let Some(last) = piece.rows.last() else { return Ok(()) };
+        let elsewhere: Vec<_> =
+            piece.rows.iter().filter(|row| row.is_change() && self.is_elsewhere(row)).cloned().collect();
+        let first_at_ms = self.make_way(conversation, tail, piece).await?;
+        if !elsewhere.is_empty() {
+            self.begin_changes(conversation, tail.head, last.seq).await?;
+        }
+        self.write_rows(conversation, tail, piece, first_at_ms).await?;
+        if !elsewhere.is_empty() {
+            self.finish_changes(conversation, &elsewhere, tail.head).await?;
+        }
+        self.note_place(conversation, tail).await;
+        Ok(())
+    }
+
+    /// As [`Self::write`], of rows that were another store's: each is as all changes up to that store's head have left it.
+    pub(super) async fn write_copied(
+        &self,
+        conversation: ConversationId,
+        tail: &mut Tail,
+        piece: &Piece,
+    ) -> StoreResult<()> {
+        let first_at_ms = self.make_way(conversation, tail, piece).await?;
+        self.write_rows(conversation, tail, piece, first_at_ms).await?;
+        self.note_place(conversation, tail).await;
+        Ok(())
+    }
+
+    /// Does what must be done before a piece is written; returns the time of its bucket's first event.
+    async fn make_way(&self, conversation: ConversationId, tail: &mut Tail, piece: &Piece) -> StoreResult<i64> {
         let opens = piece.bucket > tail.bucket;
         if opens {
             self.open(conversation, tail, piece.bucket).await?;
         }
-        let elsewhere: Vec<_> =
-            piece.rows.iter().filter(|row| row.is_change() && self.is_elsewhere(row)).cloned().collect();
-        self.announce(conversation, tail, piece, first.at_ms).await?;
-        if !elsewhere.is_empty() {
-            self.begin_changes(conversation, tail.head, last.seq).await?;
-        }
-        let first_at_ms = tail.first_at_ms.filter(|_| !opens).unwrap_or(first.at_ms);
-        self.write_batch(conversation, tail, piece, first_at_ms).await?;
+        let at_ms = piece.rows.first().map_or(tail.last_at_ms, |first| first.at_ms);
+        self.announce(conversation, tail, piece, at_ms).await?;
+        Ok(tail.first_at_ms.filter(|_| !opens).unwrap_or(at_ms))
+    }
 
+    /// Writes a piece's batch and moves the tail on.
+    async fn write_rows(
+        &self,
+        conversation: ConversationId,
+        tail: &mut Tail,
+        piece: &Piece,
+        first_at_ms: i64,
+    ) -> StoreResult<()> {
+        self.write_batch(conversation, tail, piece, first_at_ms).await?;
         tail.bucket = piece.bucket;
         tail.first_at_ms = Some(first_at_ms);
-        (tail.head, tail.messages, tail.last_id, tail.last_at_ms) = (last.seq, last.messages, last.id, last.at_ms);
+        if let Some(last) = piece.rows.last() {
+            (tail.head, tail.messages, tail.last_id, tail.last_at_ms) = (last.seq, last.messages, last.id, last.at_ms);
+        }
         for (sender, known) in &piece.senders {
             self.owned.put_sender(tail.loading, UserId(*sender), *known);
         }
-        if !elsewhere.is_empty() {
-            self.finish_changes(conversation, &elsewhere, tail.head).await?;
-        }
-        // One behind is allowed (`open`), so a failure may wait for the next time.
+        Ok(())
+    }
+
+    /// Notes where the head is now. One bucket behind is allowed (`open`), so a failure may wait for the next time.
+    async fn note_place(&self, conversation: ConversationId, tail: &mut Tail) {
         if tail.hint != Some(tail.bucket) && self.put_head_bucket(conversation, tail.bucket).await.is_ok() {
             tail.hint = Some(tail.bucket);
         }
-        Ok(())
     }
 
     /// What must be before the first event of a bucket: the one after it is claimed, so that who comes next finds a fence wherever a log
@@ -123,7 +159,7 @@ impl Log {
         Ok(())
     }
 
-    async fn put_head_bucket(&self, conversation: ConversationId, bucket: i64) -> StoreResult<()> {
+    pub(super) async fn put_head_bucket(&self, conversation: ConversationId, bucket: i64) -> StoreResult<()> {
         // Timestamps begin above those of rows that a server might make itself.
         self.server.write(&self.statements.put_head_bucket, (bucket + 1, bucket, conversation.0)).await
     }

@@ -11,6 +11,7 @@
 //! log         heads, where a log begins      owned    what an owner knows            fence   claims
 //! append      planning a group               repeats  ids that are there already     batch   the conditional batch
 //! changes     edits in older buckets         pages    totals   retention
+//! copied      logs of another store, as they are (`backends/copy`)
 //! ```
 //! It knows nothing of actors: whoever calls decides about deadlines, grouping and retries.
 
@@ -18,6 +19,7 @@ mod append;
 mod batch;
 mod changes;
 mod check;
+mod copied;
 mod fence;
 mod log;
 mod options;
@@ -46,6 +48,7 @@ pub use self::{
     options::{Replication, ScyllaError, ScyllaOptions},
     schema::SCYLLA_SCHEMA_VERSION,
 };
+pub(in crate::backends) use self::copied::{Beginning, CopiedLogs};
 use self::{
     log::{End, Log},
     owned::Owned,

@@ -56,7 +56,7 @@ impl Levels {
 
 /// What kind of statement it is: how sure, and whether the driver may repeat it.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     /// Reads, and writes that change nothing when repeated.
     Plain,
     /// A read that finishes what another writer has begun.
@@ -82,7 +82,13 @@ macro_rules! statements {
     };
 }
 
-async fn prepare(session: &Session, levels: Levels, kind: Kind, text: &str) -> Result<PreparedStatement, PrepareError> {
+/// Prepares one statement.
+pub(super) async fn prepare(
+    session: &Session,
+    levels: Levels,
+    kind: Kind,
+    text: &str,
+) -> Result<PreparedStatement, PrepareError> {
     let mut statement = session.prepare(text).await?;
     statement.set_page_size(PAGE_ROWS);
     statement.set_consistency(match kind {

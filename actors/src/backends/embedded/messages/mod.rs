@@ -7,6 +7,7 @@
 
 mod append;
 mod checkpoint;
+pub(super) mod copied;
 mod pages;
 mod recent;
 mod retention;

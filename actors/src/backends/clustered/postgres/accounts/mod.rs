@@ -65,6 +65,15 @@ impl PostgresAccounts {
         migrate::pending(&Connector::new(options)?).await
     }
 
+    /// Says when the copy of an embedded store into this cluster was begun (Unix ms) that isn't finished. While there is one, no node may
+    /// serve.
+    ///
+    /// # Errors
+    /// When Postgres doesn't answer.
+    pub async fn copy_begun_at(&self) -> StoreResult<Option<i64>> {
+        self.pool.repeatable(|db| async move { nodes::copy_begun_at(&db).await }).await
+    }
+
     /// Returns how many connections there are.
     pub fn connections(&self) -> Connections {
         self.pool.connections()

@@ -60,6 +60,17 @@ statement! {
     "UPDATE store_info SET log_epoch = ?"
 }
 
+statement! {
+    CopyBegunAt {} -> BigInt,
+    "SELECT begun_at_ms FROM copies WHERE finished_at_ms IS NULL"
+}
+
+/// Returns since when another store is being copied into this one (`backends/copy`).
+pub(super) async fn copy_begun_at(mut db: &AsyncPgConnection) -> Outcome<Option<i64>> {
+    let found: Vec<i64> = CopyBegunAt {}.load(&mut db).await?;
+    Ok(found.into_iter().next())
+}
+
 pub(super) async fn node_of_name(mut db: &AsyncPgConnection, name: &str) -> Outcome<Option<NodeId>> {
     let found: Vec<i32> = NodeOfName { name }.load(&mut db).await?;
     found.into_iter().next().map(to_node).transpose()
