@@ -157,7 +157,8 @@ step("history loads on scrolling up and nothing jumps", async () => {
   await ann.sees("Cup 260");
   const jump = await ann.page.evaluate(async () => {
     const scroller = document.querySelector(".scroller");
-    const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
+    // After what it shows, not amid its making: only that is seen.
+    const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
     let worst = 0;
     const texts = () => [...document.querySelectorAll(".entries .message .text")].map((node) => node.textContent);
     const seen = new Set(texts());
