@@ -165,6 +165,11 @@ pub enum DirectoryMessage {
         users: Vec<UserId>,
         reply: oneshot::Sender<Vec<UserId>>,
     },
+    /// Returns the sockets of a user here.
+    SocketsOf {
+        user: UserId,
+        reply: oneshot::Sender<Vec<Slot>>,
+    },
     /// A link to another node is up: what was said of sockets before is lost.
     Linked,
     /// The directory of the nodes forgot this one: everybody who is here is registered again.
@@ -221,6 +226,7 @@ message_kinds!(DirectoryMessage {
     IsGuestName,
     AskPresence,
     WhoIsHere,
+    SocketsOf,
     Linked,
     Anew,
     FindAll,
@@ -417,6 +423,10 @@ impl Behaviour for Directory {
             DirectoryMessage::WhoIsHere { users, reply } => {
                 let here = |user: &UserId| cx.keep.here.users.get(user).is_some_and(|user| !user.sockets.is_empty());
                 let _ = reply.send(users.into_iter().filter(here).collect());
+            }
+            DirectoryMessage::SocketsOf { user, reply } => {
+                let sockets = cx.keep.here.users.get(&user).map_or(&[][..], |user| &user.sockets);
+                let _ = reply.send(sockets.iter().map(|socket| socket.slot).collect());
             }
             DirectoryMessage::Anew => {
                 far::register(true, cx);

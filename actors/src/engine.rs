@@ -27,6 +27,7 @@ use crate::{
     },
     conversation::{
         board::RoomBoard,
+        closed::ClosedRooms,
         messages::ConversationMessage,
         router::{Parked, Router},
     },
@@ -187,6 +188,7 @@ pub struct Node {
     pub message_metrics: Arc<StorageMetrics>,
     pub conversations: Arc<Router>,
     pub board: RoomBoard,
+    pub closed_rooms: ClosedRooms,
     pub directory: Mailbox<DirectoryMessage>,
     pub presence: Mailbox<PresenceMessage>,
     pub server_mailbox: Mailbox<ServerMailboxMessage>,
@@ -305,6 +307,7 @@ impl Node {
             displaced: Notify::new(),
             epoch,
             runtime,
+            closed_rooms: ClosedRooms::default(),
             board: RoomBoard::new(i64::try_from(settings.empty_room_grace.as_millis()).unwrap_or(i64::MAX)),
             settings,
             ids: ids.clone(),

@@ -165,7 +165,11 @@ async fn run(config: Arc<Config>, risks: Vec<String>) -> Result<(), Failure> {
         certificate_ends_s: config.tls.as_ref().and_then(|files| certificate::ends_s(&files.cert)),
         places: OnceLock::new(),
     });
-    let handle = start_net(&config, bound, arbiters, tls, &node, &accounts, &facts, outboxes)?;
+    let ops_state = ops::OpsState::start(node.clone(), config.clone(), facts.clone())
+        .context("the operators' files in the data directory can't be used")
+        .map_err(|error| Failure::new(exit::DATA, error))?;
+    let drain = ops_state.drain.clone();
+    let handle = start_net(&config, bound, arbiters, tls, &node, &accounts, ops_state, outboxes)?;
     // The first and only call.
     let _ = facts.places.set(handle.places());
     jobs::start(&config, &node, &accounts, backends.messages.clone(), backends.gauges());
@@ -179,6 +183,7 @@ async fn run(config: Arc<Config>, risks: Vec<String>) -> Result<(), Failure> {
         signal = signals.next() => signal,
         // Said in the log: its identifiers would collide with the other's.
         () = node.displaced.notified() => "another process of this name",
+        () = drain.notified() => "an operator's word",
     };
     tracing::info!(signal, "draining; a second signal closes at once");
     shutdown::drain(&config, &node, &handle, &mut signals).await;
@@ -195,18 +200,17 @@ fn start_net(
     tls: Option<Arc<rustls::ServerConfig>>,
     node: &Arc<Node>,
     accounts: &Arc<Accounts>,
-    facts: &Arc<NodeFacts>,
+    ops_state: Data<ops::OpsState>,
     outboxes: Vec<Arc<OutboxTotals>>,
 ) -> anyhow::Result<net::NetHandle> {
     let http_state = Data::new(HttpState {
         accounts: accounts.clone(),
-        health: facts.clone(),
+        health: ops_state.facts.clone(),
         clock: node.runtime.clock().clone(),
         stats: RequestStats::new(tokio::time::Instant::now()),
         trusted_proxies: config.trusted_proxies.clone(),
         allowed_origins: config.allowed_origins.clone(),
     });
-    let ops_state = Data::new(ops::OpsState { node: node.clone(), config: config.clone(), facts: facts.clone() });
     let gate_state = Arc::new(GateState {
         node: node.clone(),
         accounts: accounts.clone(),

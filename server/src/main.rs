@@ -55,6 +55,9 @@ fn main() -> ExitCode {
             let form = if json { commands::doctor::Form::Json } else { commands::doctor::Form::Text };
             commands::doctor::run(&loaded, form)
         }
+        Command::Top(args) => commands::top::run(&loaded.config, &args),
+        Command::Explain(args) => commands::explain::run(&loaded.config, &args),
+        Command::Actors(args) => commands::actors::run(&loaded.config, &args),
         Command::Health { address } => commands::health::run(&loaded.config, address),
         Command::Version | Command::ClusterKey { .. } => Ok(()),
     };

@@ -5,6 +5,7 @@
 
 pub mod board;
 pub mod change;
+pub mod closed;
 mod fanout;
 pub mod history;
 mod listen;
@@ -61,6 +62,9 @@ pub struct Conversation<P> {
 /// In this time sockets of other nodes are known after a conversation was made.
 const ANNOUNCED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// Names of those who wrote most lately, as operators see them.
+const SENDERS_SHOWN: usize = 5;
+
 /// What outlives a panic.
 pub struct ConversationKeep {
     node: Arc<Node>,
@@ -96,8 +100,11 @@ impl ConversationKeep {
             let woken = Woken { id: self.id, head, added: None, requested: false };
             self.to_socket(slot, RelayMessage::Asleep { slot, woken });
             if listener.explicit {
-                let reason = "a room failed, reconnect";
-                self.to_socket(slot, RelayMessage::Close { slot, code: CloseCode::INTERNAL, reason });
+                let (code, reason) = match self.node.closed_rooms.contains(self.id) {
+                    true => (CloseCode::GOING_AWAY, closed::REASON),
+                    false => (CloseCode::INTERNAL, "a room failed, reconnect"),
+                };
+                self.to_socket(slot, RelayMessage::Close { slot, code, reason });
             }
         }
         let users: Vec<_> = self.listeners.present().map(|(_, user, _)| user).collect();
@@ -178,6 +185,9 @@ impl<P: Policy> Behaviour for Conversation<P> {
     const MAILBOX: usize = 8192;
 
     fn new(cx: &mut C<'_, P>) -> Self {
+        if cx.keep.node.closed_rooms.contains(cx.keep.id) {
+            return Self { phase: Phase::Refusing(closed::closed()), policy: PhantomData };
+        }
         load::start(cx);
         Self { phase: Phase::Waking { waiting: VecDeque::new(), loaded: None }, policy: PhantomData }
     }
@@ -189,6 +199,12 @@ impl<P: Policy> Behaviour for Conversation<P> {
         match (&mut self.phase, message) {
             (Phase::Moved, message) => self.passed(message, cx),
             (_, ConversationMessage::HandOver { done }) => self.hand_over(done, cx),
+            (Phase::Waking { .. } | Phase::Ready(_), ConversationMessage::Touch)
+                if cx.keep.node.closed_rooms.contains(cx.keep.id) =>
+            {
+                // Whoever waits for an answer hears 'internal error', and the reason when trying again.
+                self.phase = Phase::Refusing(closed::closed());
+            }
             (Phase::Waking { .. }, ConversationMessage::Loaded(loaded)) => self.loaded(*loaded, cx),
             (Phase::Waking { .. }, ConversationMessage::Interested { sessions }) => self.interested(sessions, cx),
             (Phase::Waking { .. }, ConversationMessage::AskInterest) => self.ask_interest(cx),
@@ -258,6 +274,8 @@ impl<P: Policy> Behaviour for Conversation<P> {
                     "in_flight": ready.log.in_flight(),
                     "recent_events": events,
                     "recent_bytes": bytes,
+                    "last_at_ms": ready.head.last_at_ms,
+                    "senders": ready.recent.senders(SENDERS_SHOWN),
                 })
             }
         };

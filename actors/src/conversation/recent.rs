@@ -6,8 +6,10 @@ use chinwag_schema::{
     event::{Event, EventBody, LogEvent, Origin},
     ids::{Seq, Slot},
     limits::conversation::{RECENT_MAX_BYTES, RECENT_MAX_EVENTS},
+    model::Name,
     wire::encoded_event::EncodedEvent,
 };
+use rustc_hash::FxHashMap;
 
 use super::messages::Batch;
 
@@ -108,6 +110,19 @@ impl Recent {
     /// Returns the newest message, if it is kept.
     pub fn last_message(&self) -> Option<LogEvent> {
         self.messages(1).and_then(|mut messages| messages.pop())
+    }
+
+    /// Returns who sent most of what is kept, at most `limit` names, with their counts.
+    pub fn senders(&self, limit: usize) -> Vec<(Name, usize)> {
+        let mut counts: FxHashMap<_, (Name, usize)> = FxHashMap::default();
+        for (kept, _) in &self.events {
+            let Event::Sequenced { event, .. } = kept.event() else { continue };
+            counts.entry(event.sender).or_insert_with(|| (event.sender_name.clone(), 0)).1 += 1;
+        }
+        let mut senders: Vec<_> = counts.into_values().collect();
+        senders.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        senders.truncate(limit);
+        senders
     }
 
     /// Returns how many events and bytes are kept.

@@ -131,6 +131,11 @@ impl Router {
         }
     }
 
+    /// Returns the address of a conversation that is awake here.
+    pub fn awake(&self, id: ConversationId) -> Option<Mailbox<ConversationMessage>> {
+        self.part(id).get(&id).cloned()
+    }
+
     /// Tells a conversation something if it is awake; it doesn't matter to one that sleeps. Never refused for a full mailbox: what goes
     /// this way is bounded by the number of sockets.
     pub fn tell_active(&self, id: ConversationId, message: ConversationMessage) {

@@ -164,7 +164,7 @@ impl KindMetrics {
             mailbox_bound: self.capacity,
             mailbox_depth: depth,
             mailbox_depth_max: depth_max,
-            refused: self.cells.iter().map(|cell| cell.refused.load(Relaxed)).sum(),
+            refused: self.refused_total(),
             restarts: self.restarts.load(Relaxed),
             stopped_by_budget: self.stopped_by_budget.load(Relaxed),
             messages: messages.collect(),
@@ -179,7 +179,18 @@ impl KindMetrics {
         actors
     }
 
-    fn live_actors(&self) -> Vec<Arc<dyn Inspect>> {
+    /// Returns how many messages were refused, without a look at any actor.
+    pub fn refused_total(&self) -> u64 {
+        self.cells.iter().map(|cell| cell.refused.load(Relaxed)).sum()
+    }
+
+    /// Returns the name of the kind.
+    pub fn name(&self) -> Kind {
+        self.kind
+    }
+
+    /// Returns all live actors of this kind.
+    pub fn live_actors(&self) -> Vec<Arc<dyn Inspect>> {
         let mut actors = self.actors.lock().unwrap_or_else(PoisonError::into_inner);
         actors.retain(|actor| actor.strong_count() > 0);
         actors.iter().filter_map(Weak::upgrade).collect()

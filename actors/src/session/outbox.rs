@@ -56,6 +56,31 @@ pub enum Pushed {
     Closed,
 }
 
+/// Entries that a look for the oldest event goes through at most: answers and pings have no time.
+const LOOKED_AT_MAX: usize = 64;
+
+/// What of an event waits in an outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// Nothing: it was written, or never came here.
+    No,
+    /// It does, behind so many frames.
+    Behind(usize),
+    /// It was left out, and the reader will be told.
+    InGap,
+}
+
+/// What waits in an outbox, as operators see it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    pub bytes: usize,
+    pub frames: usize,
+    /// Conversations of which something was left out and the reader hasn't been told yet.
+    pub gaps: usize,
+    /// When the oldest event that waits was sent, Unix ms; `None` when there is none among the first 64 frames.
+    pub oldest_ms: Option<i64>,
+}
+
 /// Counters of all outboxes of one worker thread; they only grow, except `queued_bytes` and `queued_frames`.
 #[derive(Debug, Default)]
 pub struct OutboxStats {
@@ -208,6 +233,21 @@ impl Outbox {
     /// Returns how many bytes wait.
     pub fn bytes(&self) -> usize {
         self.queue.borrow().bytes
+    }
+
+    /// Returns what waits: for operators, at the cost of a look at 64 frames.
+    pub fn waiting(&self) -> Waiting {
+        let queue = self.queue.borrow();
+        let oldest_ms = queue.entries.iter().take(LOOKED_AT_MAX).find_map(|entry| match entry {
+            Entry::Event { event, .. } => Some(event.now_ms()),
+            Entry::Frame { .. } | Entry::Gap(_) => None,
+        });
+        Waiting { bytes: queue.bytes, frames: queue.entries.len(), gaps: queue.gaps.len(), oldest_ms }
+    }
+
+    /// Returns the bounds, in bytes and frames.
+    pub fn bounds(&self) -> (usize, usize) {
+        (self.max_bytes as usize, self.max_frames as usize)
     }
 
     /// Is ready when something waits; until then the task is woken by the push that ends the emptiness, and by a close.

@@ -1,12 +1,16 @@
 //! Commands of the program that don't serve.
 
+pub mod actors;
+pub mod ask;
 pub mod backup;
 pub mod cluster_key;
 pub mod copy;
 pub mod doctor;
+pub mod explain;
 pub mod health;
 pub mod migrate;
 pub mod seed;
+pub mod top;
 pub mod user;
 
 use std::{io, sync::Arc};

@@ -40,6 +40,12 @@ pub enum Command {
         #[arg(long, value_name = "ADDR")]
         address: Option<std::net::SocketAddr>,
     },
+    /// Show a running server at a glance, again and again (by its operations listener; the token is that of the settings)
+    Top(TopArgs),
+    /// Say how a message got to a user, or where it stopped and why (asks a running server)
+    Explain(ExplainArgs),
+    /// Show the kinds of actors of a running server, or the busiest single ones of a kind with their state
+    Actors(ActorsArgs),
     /// Copy the embedded store into one file; the server may run
     Backup {
         file: PathBuf,
@@ -96,6 +102,56 @@ pub enum Command {
     },
     /// Print the version
     Version,
+}
+
+/// `chinwag top`
+#[derive(Debug, Clone, Args)]
+pub struct TopArgs {
+    /// Print one frame and end
+    #[arg(long)]
+    pub once: bool,
+    /// Seconds between frames, 0.5 to 3600
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub every: f64,
+    /// Address of its operations listener [default: the one in DATA/ports.json]
+    #[arg(long, value_name = "ADDR")]
+    pub address: Option<std::net::SocketAddr>,
+}
+
+/// `chinwag explain`
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// Id of the message (not the client's own id of it)
+    pub message: String,
+    /// Name of the account that it was meant for
+    #[arg(long, value_name = "NAME")]
+    pub user: String,
+    /// Id of its conversation: quicker, and needed for rooms that the user isn't a member of
+    #[arg(long, value_name = "ID")]
+    pub conversation: Option<String>,
+    /// Print JSON instead of lines
+    #[arg(long)]
+    pub json: bool,
+    /// Address of its operations listener [default: the one in DATA/ports.json]
+    #[arg(long, value_name = "ADDR")]
+    pub address: Option<std::net::SocketAddr>,
+}
+
+/// `chinwag actors`
+#[derive(Debug, Clone, Args)]
+pub struct ActorsArgs {
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Show the busiest single actors of this kind
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// How many of them, at most 100
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// Address of its operations listener [default: the one in DATA/ports.json]
+    #[arg(long, value_name = "ADDR")]
+    pub address: Option<std::net::SocketAddr>,
 }
 
 /// `chinwag user …`

@@ -24,7 +24,7 @@ use std::{
 use chinwag_actors::protection::{ProtectionSettings, Rate};
 use ipnet::IpNet;
 
-pub use cli::{Cli, Command, PasswordSource, UserCommand};
+pub use cli::{ActorsArgs, Cli, Command, ExplainArgs, PasswordSource, TopArgs, UserCommand};
 pub use cluster::Cluster;
 pub use show::show;
 pub use sources::{Raw, RawSettings, Source};

@@ -6,16 +6,20 @@ use actix_web::{
     HttpResponse,
     web::{self, Data, Query, ServiceConfig},
 };
-use chinwag_actors::runtime::metrics::KindSnapshot;
+use chinwag_actors::runtime::{
+    mailbox::Inspect,
+    metrics::{BUCKETS_US, KindSnapshot},
+};
 use chinwag_schema::error::{ClientError, ErrorCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::OpsState;
+use super::{
+    OpsState,
+    rates::{BUSIEST_MAX, Busy},
+};
 use crate::http::ApiError;
 
-/// Single actors told at once.
-const BUSIEST_MAX: usize = 100;
 /// An actor that doesn't answer within this time is told without its state.
 const OBSERVE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -39,7 +43,9 @@ async fn actors(
     let asked = asked.map_err(|error| ClientError::new(ErrorCode::BadRequest, error.to_string()))?;
     let metrics = state.node.runtime.metrics();
     let kinds: Vec<Value> = metrics.kinds().iter().map(|kind| summary(&kind.snapshot())).collect();
-    let Some(name) = &asked.kind else { return Ok(HttpResponse::Ok().json(json!({ "kinds": kinds }))) };
+    let Some(name) = &asked.kind else {
+        return Ok(HttpResponse::Ok().json(json!({ "kinds": kinds, "buckets_us": BUCKETS_US })));
+    };
     let Some(kind) = metrics.kind_named(name) else {
         let known: Vec<_> = kinds.iter().filter_map(|kind| kind["kind"].as_str()).collect();
         let text = format!("no actor kind of this name lives here; there are {}", known.join(", "));
@@ -51,12 +57,18 @@ async fn actors(
         return Err(error.field("top").limit(BUSIEST_MAX as u64).into());
     }
     let mut busiest = Vec::new();
-    for actor in kind.busiest(top) {
-        let observed = tokio::time::timeout(OBSERVE_TIMEOUT, actor.request_observation()).await;
-        let observed = observed.ok().and_then(Result::ok).unwrap_or(Value::Null);
-        busiest.push(json!({"mailbox_depth": actor.waiting(), "handled": actor.handled(), "state": observed}));
+    for Busy { actor, per_s } in state.rates.busiest(&kind, top).await {
+        let state = observe(&*actor).await;
+        let (waiting, handled) = (actor.waiting(), actor.handled());
+        busiest.push(json!({"mailbox_depth": waiting, "handled": handled, "handled_per_s": per_s, "state": state}));
     }
     Ok(HttpResponse::Ok().json(json!({ "kind": summary(&kind.snapshot()), "busiest": busiest })))
+}
+
+/// Asks an actor for its state; null when it doesn't answer in time.
+pub(super) async fn observe(actor: &dyn Inspect) -> Value {
+    let observed = tokio::time::timeout(OBSERVE_TIMEOUT, actor.request_observation()).await;
+    observed.ok().and_then(Result::ok).unwrap_or(Value::Null)
 }
 
 /// Returns what is shown of a kind, with totals and estimated percentiles of handler time.
@@ -72,8 +84,13 @@ pub(super) fn summary(kind: &KindSnapshot) -> Value {
             "p99_us": percentile_us(&message.buckets, 0.99),
         })
     });
+    let mut buckets = vec![0; BUCKETS_US.len() + 1];
+    for message in &kind.messages {
+        buckets.iter_mut().zip(&message.buckets).for_each(|(sum, count)| *sum += count);
+    }
     json!({
         "kind": kind.kind,
+        "buckets": buckets,
         "live": kind.live,
         "mailbox_bound": kind.mailbox_bound,
         "mailbox_depth": kind.mailbox_depth,
@@ -95,7 +112,7 @@ fn percentile_us(buckets: &[u64], share: f64) -> Option<u64> {
     for (index, count) in buckets.iter().enumerate() {
         seen += count;
         if total > 0 && seen >= wanted {
-            return chinwag_actors::runtime::metrics::BUCKETS_US.get(index).copied();
+            return BUCKETS_US.get(index).copied();
         }
     }
     None

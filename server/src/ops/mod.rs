@@ -1,11 +1,22 @@
 //! The operations listener: metrics, administration, health. Operators only.
 
+mod actions;
 mod admin;
+mod audit;
+mod closed_rooms;
+mod console;
+mod conversations;
+mod explain;
+mod history;
 mod live;
 mod notification;
+pub mod operator;
+mod overview;
 pub mod prometheus;
+mod rates;
+mod sockets;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use actix_web::{
     Error, HttpResponse,
@@ -17,7 +28,12 @@ use actix_web::{
 };
 use chinwag_actors::engine::Node;
 use chinwag_schema::error::{ClientError, ErrorCode};
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
+
+use audit::AuditLog;
+use conversations::Heads;
+use history::History;
+use rates::Rates;
 
 use crate::{
     config::{Config, Hidden},
@@ -30,6 +46,30 @@ pub struct OpsState {
     pub node: Arc<Node>,
     pub config: Arc<Config>,
     pub facts: Arc<NodeFacts>,
+    /// Told when an operator wants the node to stop.
+    pub drain: Arc<Notify>,
+    audit: Arc<AuditLog>,
+    history: History,
+    rates: Rates,
+    heads: Heads,
+}
+
+impl OpsState {
+    /// Opens the audit log, closes the rooms that were closed, and begins to take samples, on the calling thread.
+    ///
+    /// # Errors
+    /// When a file in the data directory can't be used.
+    pub fn start(node: Arc<Node>, config: Arc<Config>, facts: Arc<NodeFacts>) -> io::Result<Data<Self>> {
+        let audit = Arc::new(AuditLog::open(&config.data)?);
+        for room in closed_rooms::read(&config.data.join(closed_rooms::FILE))? {
+            // The file holds no more than the list.
+            let _ = node.closed_rooms.close(room);
+        }
+        let (drain, history, rates, heads) = Default::default();
+        let state = Arc::new(Self { node, config, facts, drain, audit, history, rates, heads });
+        actix_rt::spawn(history::run(state.clone()));
+        Ok(Data::from(state))
+    }
 }
 
 /// Says whether a caller is an operator: it has the token, or there is none and it sits on this machine.
@@ -46,8 +86,9 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |different, (a, b)| different | (a ^ b)) == 0
 }
 
-/// Adds the routes of an operations listener, for operators only.
+/// Adds the routes of an operations listener: the files of the console for anyone, all else for operators only.
 pub fn routes(config: &mut ServiceConfig, state: Data<OpsState>) {
+    console::routes(config);
     let scope = web::scope("")
         .app_data(state)
         .wrap(from_fn(operators_only))
@@ -56,6 +97,12 @@ pub fn routes(config: &mut ServiceConfig, state: Data<OpsState>) {
         .configure(admin::routes)
         .configure(live::routes)
         .configure(notification::routes)
+        .configure(overview::routes)
+        .configure(history::routes)
+        .configure(sockets::routes)
+        .configure(conversations::routes)
+        .configure(actions::routes)
+        .configure(explain::routes)
         .default_service(web::to(not_found));
     config.service(scope);
 }
@@ -76,8 +123,8 @@ async fn operators_only(
 }
 
 async fn not_found() -> Result<HttpResponse, ApiError> {
-    let text =
-        "not found; there are /health, /metrics, /admin/actors, /admin/live, /admin/notification and /ws/echo here";
+    let text = "not found; there are /console, /health, /metrics, /admin/overview, /admin/actors, /admin/sockets, \
+                /admin/conversations, /admin/history, /admin/audit, /admin/live, /admin/notification and /ws/echo here";
     Err(ClientError::new(ErrorCode::NotFound, text).into())
 }
 

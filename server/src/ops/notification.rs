@@ -5,7 +5,6 @@ use actix_web::{
     http::header,
     web::{self, Data, Payload, ServiceConfig},
 };
-use chinwag_actors::server_mailbox::{ServerMailboxMessage, To};
 use chinwag_schema::{
     envelope::Body,
     error::{ClientError, ErrorCode},
@@ -13,7 +12,10 @@ use chinwag_schema::{
 };
 use serde_json::json;
 
-use super::OpsState;
+use super::{
+    OpsState,
+    actions::{audited, notify as notify_all},
+};
 use crate::http::{ApiError, body::Fields};
 
 pub(super) fn routes(config: &mut ServiceConfig) {
@@ -29,8 +31,7 @@ async fn notify(request: HttpRequest, state: Data<OpsState>, payload: Payload) -
     let message = fields.required("message")?;
     names::content(message).map_err(|bad| ClientError::new(ErrorCode::BadRequest, bad.to_string()).field("message"))?;
     let body = Body::Notification { message: message.to_owned() };
-    let told = state.node.server_mailbox.tell(ServerMailboxMessage::Forward { to: To::All, body });
-    told.map_err(|_| ClientError::unavailable("the server"))?;
-    tracing::info!("an operator's notification goes out");
+    let node = state.node.clone();
+    audited(&state, &request, "broadcast", "everybody", async move { notify_all(&node, body) }).await?;
     Ok(HttpResponse::Accepted().json(json!({ "message": "Notification sent" })))
 }

@@ -10,7 +10,7 @@ use chinwag_schema::{
 use rustc_hash::FxHashMap;
 
 use super::{
-    GAP_BYTES, Outbox, Pushed, add,
+    GAP_BYTES, Outbox, Pushed, Waits, add,
     queue::{Entry, Gap, Queue},
 };
 
@@ -119,6 +119,19 @@ impl Outbox {
             self.forget(queue, entry);
         }
         queue.entries.shrink_to_fit();
+    }
+
+    /// Says what of an event of a conversation waits here: for operators, at the cost of a look at all that waits.
+    pub fn waits_for(&self, conversation: ConversationId, seq: Seq) -> Waits {
+        let queue = self.queue.borrow();
+        let gap = queue.gaps.iter().find(|gap| gap.origin.conversation == conversation);
+        if gap.is_some_and(|gap| gap.from <= seq && seq <= gap.to) {
+            return Waits::InGap;
+        }
+        match queue.entries.iter().position(|entry| sequenced(entry) == Some((conversation, seq))) {
+            Some(before) => Waits::Behind(before),
+            None => Waits::No,
+        }
     }
 
     /// Puts a gap of one event where the conversation's first queued event stood.
