@@ -24,10 +24,10 @@ mod tls;
 
 pub use accounts::PostgresAccounts;
 pub use check::{PostgresReport, check};
+pub(in crate::backends) use copied::{CopiedAccounts, CopyRecord};
 pub use migrate::{Pending, SCHEMA_VERSION};
 pub use options::PostgresOptions;
 pub use pool::Connections;
-pub(in crate::backends) use copied::{CopiedAccounts, CopyRecord};
 
 /// Why the accounts can't be opened. Each says what to do about it; the program prints it and exits.
 #[derive(Debug, thiserror::Error)]

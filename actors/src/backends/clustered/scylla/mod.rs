@@ -43,12 +43,12 @@ use chinwag_schema::{
     model::Head,
 };
 
+pub(in crate::backends) use self::copied::{Beginning, CopiedLogs};
 pub use self::{
     check::{ScyllaReport, check},
     options::{Replication, ScyllaError, ScyllaOptions},
     schema::SCYLLA_SCHEMA_VERSION,
 };
-pub(in crate::backends) use self::copied::{Beginning, CopiedLogs};
 use self::{
     log::{End, Log},
     owned::Owned,
