@@ -14,6 +14,7 @@ pub mod hex;
 pub mod http;
 pub mod jobs;
 pub mod logging;
+pub mod memory;
 pub mod net;
 pub mod ops;
 pub mod shutdown;

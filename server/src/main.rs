@@ -6,6 +6,7 @@ use chinwag::{
     bootstrap::{self, Failure, exit},
     commands::{self, migrate::Run},
     config::{self, Cli, Command},
+    memory,
 };
 use chinwag_actors::backends::embedded::IfThere;
 
@@ -13,6 +14,7 @@ use chinwag_actors::backends::embedded::IfThere;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    memory::give_back_soon();
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => error.exit(),
