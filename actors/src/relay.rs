@@ -38,6 +38,9 @@ use crate::{
 /// Events that a corked socket may gather before it is closed as a slow reader.
 pub const CORKED_MAX_EVENTS: usize = 8192;
 
+/// After this nothing comes: a socket that is attached, and waits for its next owner.
+const SUSPENDED: Seq = Seq(u64::MAX);
+
 /// What a relay is told.
 pub enum RelayMessage {
     /// Sends events to all sockets of this worker that are attached to the conversation.
@@ -56,6 +59,13 @@ pub enum RelayMessage {
     Detach {
         conversation: ConversationId,
         slot: Slot,
+    },
+    /// Hands a socket nothing more until it is attached again: its conversation goes to another owner, which attaches it from `upto`. What
+    /// that one sends here before is for sockets that it has attached already, and would come twice, or too early.
+    Suspend {
+        conversation: ConversationId,
+        slot: Slot,
+        upto: Seq,
     },
     /// Hands an answer to the session's renderer, and to the session if it waits for it.
     Answer {
@@ -86,7 +96,7 @@ pub enum RelayMessage {
     },
 }
 
-message_kinds!(RelayMessage { Deliver, Attach, Detach, Answer, Send, Wake, Asleep, Close });
+message_kinds!(RelayMessage { Deliver, Attach, Detach, Suspend, Answer, Send, Wake, Asleep, Close });
 
 /// One socket as its worker's table has it.
 pub struct Socket {
@@ -314,6 +324,7 @@ impl Behaviour for Relay {
                 table.attached.entry(conversation).or_default().insert(slot.index, (slot, upto));
             }
             RelayMessage::Detach { conversation, slot } => detach(table, conversation, slot),
+            RelayMessage::Suspend { conversation, slot, upto } => suspend(table, conversation, slot, upto),
             RelayMessage::Answer { slot, tag, answer } => {
                 let Some(socket) = table.get(slot) else { return };
                 let told = if tag.awaited() { Some(answer.clone()) } else { None };
@@ -365,6 +376,17 @@ fn detach(table: &mut Table, conversation: ConversationId, slot: Slot) {
         if listeners.is_empty() {
             table.attached.swap_remove(&conversation);
         }
+    }
+}
+
+fn suspend(table: &mut Table, conversation: ConversationId, slot: Slot, upto: Seq) {
+    let listeners = table.attached.get_mut(&conversation);
+    // Attached at a later place: the next owner was quicker.
+    if let Some((known, after)) = listeners.and_then(|listeners| listeners.get_mut(&slot.index))
+        && *known == slot
+        && *after <= upto
+    {
+        *after = SUSPENDED;
     }
 }
 

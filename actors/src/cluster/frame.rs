@@ -297,6 +297,7 @@ impl Frame {
             RelayMessage::Asleep { slot, woken } => Self::Asleep { slot, woken },
             RelayMessage::Close { slot, code, reason: _ } => Self::Close { slot, code: code.0 },
             RelayMessage::Answer { .. } => unreachable!("answers have a number of their own"),
+            RelayMessage::Suspend { .. } => unreachable!("each node tells its own relays"),
         }]
     }
 

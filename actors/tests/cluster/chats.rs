@@ -1,5 +1,8 @@
 //! Members of one conversation on different nodes.
 
+use std::collections::BTreeMap;
+
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use serde_json::json;
 
 use super::{Native, nodes, owner_and_other};
@@ -106,7 +109,7 @@ fn a_socket_opened_while_the_conversation_is_awake_elsewhere_hears_it() {
 }
 
 #[test]
-fn a_message_is_one_frame_per_node_however_many_members_there_are() {
+fn a_message_to_a_thousand_members_is_one_frame_per_node_and_no_row_per_member() {
     run(async || {
         let world = World::new();
         let nodes = nodes(&world, 3).await;
@@ -116,19 +119,31 @@ fn a_message_is_one_frame_per_node_however_many_members_there_are() {
         let (owner, _) = owner_and_other(&nodes, &group);
         let ann = Native::enter(owner, "ann").await;
         let mut members = Vec::new();
-        for n in 0..60 {
+        for n in 0..999 {
             let name = format!("member{n}");
             nodes[0].account(&name).await;
             let member = Native::enter(&nodes[n % 3], &name).await;
             member.ask(json!({"id": "join", "type": "group.join", "conversation": group})).await;
-            members.push(member);
+            // The others are members who aren't here.
+            match n % 17 {
+                0 => members.push(member),
+                _ => member.client.vanish(),
+            }
         }
-        // Once it was heard, all are attached, and the frames of joining have gone.
         ann.say(&group, "first").await;
         for member in &members {
             assert_eq!(member.hear(&group).await.1, "first");
         }
-        let before = frames_sent(owner, &nodes).await;
+        // The frames of joining and of going, however many.
+        let mut frames = frames_sent(owner, &nodes).await;
+        let mut still = 0;
+        while still < 10 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            let now = frames_sent(owner, &nodes).await;
+            still = if now == frames { still + 1 } else { 0 };
+            frames = now;
+        }
+        let before = rows(nodes[0].database.path());
         for n in 0..10 {
             ann.say(&group, &format!("message {n}")).await;
         }
@@ -137,9 +152,40 @@ fn a_message_is_one_frame_per_node_however_many_members_there_are() {
                 assert_eq!(member.hear(&group).await.1, format!("message {n}"));
             }
         }
-        let after = frames_sent(owner, &nodes).await;
-        assert_eq!(after - before, 20, "ten messages for two other nodes");
+        assert_eq!(frames_sent(owner, &nodes).await - frames, 20, "ten messages for two other nodes");
+        let after = rows(nodes[0].database.path());
+        let grown = after.iter().filter(|(table, count)| before[*table] != **count);
+        let grown: BTreeMap<_, _> = grown.map(|(table, count)| (&**table, count - before[table])).collect();
+        let of = |table| grown.get(table).copied().unwrap_or_default();
+        assert_eq!((of("events"), of("message_ids")), (10, 10), "{grown:?}");
+        // Totals are written every 64 events: the conversation's and the sender's.
+        assert!(grown.values().sum::<i64>() <= 22, "rows of ten messages: {grown:?}");
     });
+}
+
+#[derive(diesel::QueryableByName)]
+struct Table {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    name: String,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Count {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    count: i64,
+}
+
+/// Counts the rows of all tables of a database.
+fn rows(path: &std::path::Path) -> BTreeMap<String, i64> {
+    let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
+    let tables: Vec<Table> = diesel::sql_query(tables).load(&mut conn).unwrap();
+    let count = |Table { name }: Table| {
+        let counted: Count =
+            diesel::sql_query(format!("SELECT count(*) AS count FROM \"{name}\"")).get_result(&mut conn).unwrap();
+        (name, counted.count)
+    };
+    tables.into_iter().map(count).collect()
 }
 
 /// Counts the frames that a node has sent to the others.

@@ -74,3 +74,45 @@ fn a_conversation_that_was_busy_wakes_at_its_next_owner_though_nobody_is_attache
         owner.eventually("gone here", async || owner.node.conversations.is_empty()).await;
     });
 }
+
+#[test]
+fn what_the_next_owner_sends_to_others_first_comes_once_to_those_that_it_attaches_later() {
+    run(async || {
+        let world = World::new();
+        let nodes = nodes(&world, 3).await;
+        for name in ["ann", "bob", "cid"] {
+            nodes[0].account(name).await;
+        }
+        let maker = Native::enter(&nodes[0], "ann").await;
+        let group = maker.group().await;
+        let id: ConversationId = group.as_str().unwrap().parse().unwrap();
+        let (owner, _) = owner_and_other(&nodes, &group);
+        let home = nodes.iter().find(|node| node.node.id != owner.node.id).unwrap();
+        let (bob, cid) = (Native::enter(home, "bob").await, Native::enter(home, "cid").await);
+        for socket in [&bob, &cid] {
+            socket.ask(json!({"id": "join", "type": "group.join", "conversation": group})).await;
+        }
+        let before = maker.say(&group, "before").await;
+        for socket in [&bob, &cid] {
+            assert_eq!(socket.hear(&group).await.1, "before");
+        }
+        owner.node.hand_over_shards().await;
+        assert!(!owner.node.owns(id));
+        // Another socket of the same node is attached at the next owner as soon as it asks; the others' places are asked for in a moment.
+        let epoch = nodes[0].node.epoch.to_string();
+        let positions = json!({group.as_str().unwrap(): {"epoch": epoch, "seq": before.0}});
+        let (again, _) = Native::enter_with(home, "cid", positions).await;
+        for n in 0..20 {
+            said_until_taken(&again, &group, &format!("{n} after")).await;
+        }
+        for socket in [&bob, &cid] {
+            let mut last = before.0;
+            for n in 0..20 {
+                let (seq, text) = socket.hear(&group).await;
+                assert_eq!(text, format!("{n} after"), "{seq} after {last}");
+                assert!(seq > last, "{seq} after {last}");
+                last = seq;
+            }
+        }
+    });
+}

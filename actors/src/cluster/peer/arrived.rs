@@ -3,7 +3,8 @@
 use chinwag_schema::{
     error::{ClientError, CloseCode},
     event::Class,
-    ids::{ConversationId, Slot},
+    ids::{ConversationId, Seq, Slot},
+    wire::encoded_event::EncodedEvent,
 };
 use rustc_hash::FxHashMap;
 
@@ -87,15 +88,15 @@ pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
                 Class::Sequenced { seq, .. } => Some(seq),
                 _ => None,
             });
-            if cx.keep.home.replayed(conversation, slot, upto) {
-                for event in events {
+            if let Some(has) = cx.keep.home.replayed(conversation, slot, upto) {
+                for event in events.into_iter().filter(|event| is_beyond(&event.0, has)) {
                     relay(slot, RelayMessage::Send { slots: vec![slot], event: event.0 }, cx);
                 }
             }
         }
         Frame::Attach { conversation, slot, replay, upto } => {
-            if cx.keep.home.attached(conversation, slot, upto) {
-                let replay = replay.into_iter().map(|event| event.0).collect();
+            if let Some(has) = cx.keep.home.attached(conversation, slot, upto) {
+                let replay = replay.into_iter().map(|event| event.0).filter(|event| is_beyond(event, has)).collect();
                 relay(slot, RelayMessage::Attach { conversation, slot, replay, upto }, cx);
             }
         }
@@ -180,6 +181,11 @@ fn commanded(n: u64, conversation: ConversationId, command: Command, cx: &mut P<
         message.refuse(ClientError::unavailable("the conversation's node"));
         send(Frame::Elsewhere { n: 0, conversation }, cx);
     }
+}
+
+/// Says whether an event is new to a socket that has everything up to `has`.
+fn is_beyond(event: &EncodedEvent, has: Seq) -> bool {
+    !matches!(*event.class(), Class::Sequenced { seq, .. } if seq <= has)
 }
 
 /// Tells the relay of one of our sockets; one that isn't ours (a defect there) goes nowhere.
