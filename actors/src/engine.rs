@@ -23,7 +23,7 @@ use crate::{
     cluster::{
         Cluster, ClusterSettings, keeping,
         park::{Park, keep_expiring},
-        shards::{self, BootClock, JoinError, ShardState, ShardTable, ShardsMessage},
+        shards::{self, JoinError, ShardState, ShardTable, ShardsMessage},
     },
     conversation::{
         board::RoomBoard,
@@ -240,7 +240,7 @@ impl Node {
         }
         let epoch = messages.epoch().await?;
         let ids = Arc::new(reserve(&*accounts, node, clock.unix_ms()).await?);
-        let shards = shard_table(cluster.is_some(), &*accounts).await?;
+        let shards = shard_table(cluster.is_some(), &*accounts, &clock).await?;
 
         let started_at_ms = clock.unix_ms();
         let runtime = Runtime::start(clock, placement);
@@ -445,9 +445,13 @@ fn refuse_parked(message: ConversationMessage, relays: &[Mailbox<RelayMessage>])
 }
 
 /// Makes the table of shards: a lone node has all from the start and for ever, one of several gets its share from the keeper.
-async fn shard_table(clustered: bool, accounts: &dyn AccountStore) -> StoreResult<Arc<ShardTable>> {
+async fn shard_table(
+    clustered: bool,
+    accounts: &dyn AccountStore,
+    clock: &Arc<dyn Clock>,
+) -> StoreResult<Arc<ShardTable>> {
     if clustered {
-        return Ok(Arc::new(ShardTable::leased(Arc::new(BootClock))));
+        return Ok(Arc::new(ShardTable::leased(Arc::new(clock.clone()))));
     }
     let table = Arc::new(ShardTable::default());
     let all: Vec<Shard> = shards::all().collect();

@@ -7,7 +7,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     peer::PeerMessage,
-    shards::{BootClock, ShardEvent, Shards, ShardsKeep, ShardsMessage},
+    shards::{ShardEvent, Shards, ShardsKeep, ShardsMessage},
 };
 use crate::{
     directory::DirectoryMessage, engine::Node, ports::directory::Directory, presence::PresenceMessage, runtime::Mailbox,
@@ -26,7 +26,8 @@ pub fn start(node: &Arc<Node>, port: Arc<dyn Directory>) -> Mailbox<ShardsMessag
         }
     };
     let (me, terms, table) = (node.cluster.me, Arc::new(node.accounts.clone()), node.shards.clone());
-    let keep = ShardsKeep::new(me, port, terms, Arc::new(BootClock), table, heed);
+    let clock = Arc::new(node.runtime.clock().clone());
+    let keep = ShardsKeep::new(me, port, terms, clock, table, heed);
     node.runtime.spawn::<Shards>(0, move || keep)
 }
 

@@ -1,11 +1,16 @@
 //! Time, injected: monotonic time is tokio's (so that tests can pause it), wall time is the system's or a test's.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::time::Instant;
+
+use crate::cluster::shards::{BootClock, LeaseClock};
 
 /// A source of time. Waiting is always done with tokio's timers, which follow [`Clock::now`].
 pub trait Clock: Send + Sync + 'static {
@@ -16,6 +21,17 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Returns wall time, Unix milliseconds. May step in both directions.
     fn unix_ms(&self) -> i64;
+
+    /// Returns time since some fixed moment, on a clock that goes on while the process is stopped: what leases are measured with.
+    fn boot_time(&self) -> Duration {
+        BootClock.now()
+    }
+}
+
+impl LeaseClock for Arc<dyn Clock> {
+    fn now(&self) -> Duration {
+        self.as_ref().boot_time()
+    }
 }
 
 /// The system's clock.
@@ -51,5 +67,9 @@ impl Clock for SimulatedClock {
     fn unix_ms(&self) -> i64 {
         let elapsed = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
         self.base_ms.load(Ordering::Relaxed) + elapsed
+    }
+
+    fn boot_time(&self) -> Duration {
+        self.started.elapsed()
     }
 }

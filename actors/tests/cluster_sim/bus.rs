@@ -127,6 +127,11 @@ impl<P: Clone> SimBus<P> {
         self.coming.retain(|_, (to, _)| to.node != node.node);
     }
 
+    /// Returns who has a mailbox.
+    pub fn leases(&self) -> Vec<NodeLease> {
+        self.mailboxes.iter().map(|(&node, mailbox)| NodeLease { node, incarnation: mailbox.life }).collect()
+    }
+
     /// Sends at `now`.
     pub fn send(&mut self, from: NodeId, to: NodeLease, payload: P, now: Duration) -> StoreResult<()> {
         let sent = self.try_send(from, to, payload, now);

@@ -3,9 +3,15 @@
 //! A failure names its seed: `SIM_SEED=… cargo test -p chinwag-actors --test cluster_sim` runs that one alone. `SIM_SEEDS=…` sets how
 //! many seeds each sweep tries.
 
+#[path = "../common/mod.rs"]
+mod common;
+
 mod bus;
 mod checker;
 mod flow;
+mod member;
+mod net;
+mod nodes;
 mod pair;
 mod sessions;
 mod sweep;

@@ -1,7 +1,8 @@
 //! A whole node on one thread, with the embedded backends in a throw-away directory, and clients that talk to it through sessions: text
 //! frames in, the frames of the outbox out. What is missing is only the socket.
 //!
-//! Time is real: the stores work on threads of their own, which a paused clock would overtake.
+//! Time is real, unless a test makes its world with [`World::simulated`]: the stores work on threads of their own, which a paused clock
+//! would overtake.
 
 // Each test program uses a part of it.
 #![allow(dead_code)]
@@ -19,15 +20,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chinwag_actors::{
     backends::embedded::{
-        Database, DatabaseOptions, EmbeddedAccounts, EmbeddedBus, EmbeddedDirectory, EmbeddedMessages,
+        Database, DatabaseOptions, EmbeddedAccounts, EmbeddedBus, EmbeddedDirectory, EmbeddedMessages, Work,
     },
     cluster::{ClusterSettings, keyring::Keyring},
     directory::DirectoryMessage,
-    engine::{EngineSettings, Node, OpenSession, Parts},
-    ports::account_store::AccountStore,
+    engine::{EngineSettings, Node, OpenSession, Parts, StartError},
+    ports::{account_store::AccountStore, bus::Bus, directory::Directory},
     protection::{Protection, ProtectionSettings},
     relay::Sockets,
-    runtime::{Placement, clock::SystemClock},
+    runtime::{
+        Placement,
+        clock::{Clock, SystemClock},
+    },
     session::{
         SessionMessage,
         authenticator::{Authenticator, Identity, TokenId},
@@ -64,56 +68,71 @@ pub struct Engine {
 /// What the nodes of a cluster share. All live on the test's thread.
 pub struct World {
     accounts: Arc<Accounts>,
-    database: Arc<Database>,
+    pub database: Arc<Database>,
     dir: Arc<tempfile::TempDir>,
     pub directory: Arc<EmbeddedDirectory>,
     pub bus: Arc<EmbeddedBus>,
 }
 
+/// How a node sees time and the others.
+pub struct Surroundings {
+    pub clock: Arc<dyn Clock>,
+    pub directory: Arc<dyn Directory>,
+    pub bus: Arc<dyn Bus>,
+}
+
 impl World {
     /// Makes the stores of a cluster without nodes.
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let database = Database::open(dir.path(), &DatabaseOptions { readers: 1 }).unwrap();
-        Self {
-            accounts: Arc::default(),
-            database,
-            dir: Arc::new(dir),
-            directory: Arc::new(EmbeddedDirectory::new()),
-            bus: Arc::new(EmbeddedBus::new()),
-        }
+        Self::with(tempfile::tempdir().unwrap(), Work::Threads, EmbeddedDirectory::new())
+    }
+
+    /// The same for a paused clock: stores that answer at once, and a directory on tokio's time.
+    pub fn simulated() -> Self {
+        // Nothing that is tested here depends on what a disk does.
+        let memory = std::path::Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let start = tokio::time::Instant::now();
+        Self::with(dir.unwrap(), Work::Caller, EmbeddedDirectory::with_clock(move || start.elapsed()))
+    }
+
+    fn with(dir: tempfile::TempDir, work: Work, directory: EmbeddedDirectory) -> Self {
+        let database = Database::open(dir.path(), &DatabaseOptions { readers: 1, work }).unwrap();
+        let (directory, bus) = (Arc::new(directory), Arc::new(EmbeddedBus::new()));
+        Self { accounts: Arc::default(), database, dir: Arc::new(dir), directory, bus }
     }
 
     /// Starts a node of the cluster; `incarnation` tells its lives apart.
     pub async fn node(&self, node: u16, incarnation: u64) -> Engine {
-        let keys = Keyring::parse(b"a key that all nodes of the tests share").unwrap();
-        let protection = ProtectionSettings { enabled: false, ..Default::default() };
-        self.start(NodeId(node), Incarnation(incarnation), Some(ClusterSettings { keys }), settings(), protection).await
+        self.run(self.clustered(node, incarnation)).await.unwrap()
     }
 
     /// Starts a node of the cluster with its accounts in another store.
     pub async fn node_on(&self, node: u16, incarnation: u64, accounts: Arc<dyn AccountStore>) -> Engine {
-        let keys = Keyring::parse(b"a key that all nodes of the tests share").unwrap();
-        let cluster = Some(ClusterSettings { keys });
-        self.run(Parts { accounts, cluster, ..self.parts(NodeId(node), Incarnation(incarnation)) }).await
+        self.run(Parts { accounts, ..self.clustered(node, incarnation) }).await.unwrap()
     }
 
-    async fn start(
+    /// Starts a node of the cluster that sees time and the others in this way.
+    pub async fn node_in(
         &self,
-        node: NodeId,
-        incarnation: Incarnation,
-        cluster: Option<ClusterSettings>,
+        node: u16,
+        incarnation: u64,
+        Surroundings { clock, directory, bus }: Surroundings,
         settings: EngineSettings,
-        protection: ProtectionSettings,
-    ) -> Engine {
-        let protection = Protection::new(protection);
-        self.run(Parts { cluster, protection, settings, ..self.parts(node, incarnation) }).await
+    ) -> Result<Engine, StartError> {
+        self.run(Parts { clock, directory, bus, settings, ..self.clustered(node, incarnation) }).await
     }
 
-    fn parts(&self, node: NodeId, incarnation: Incarnation) -> Parts {
+    fn clustered(&self, node: u16, incarnation: u64) -> Parts {
+        let keys = Keyring::parse(b"a key that all nodes of the tests share").unwrap();
+        Parts { cluster: Some(ClusterSettings { keys }), ..self.parts(node, incarnation) }
+    }
+
+    /// Returns the parts of a lone node without rates and spam rules.
+    fn parts(&self, node: u16, incarnation: u64) -> Parts {
         Parts {
-            node,
-            incarnation,
+            node: NodeId(node),
+            incarnation: Incarnation(incarnation),
             clock: Arc::new(SystemClock),
             placement: Placement::Here { workers: 1 },
             accounts: Arc::new(EmbeddedAccounts::new(self.database.clone())),
@@ -126,12 +145,12 @@ impl World {
         }
     }
 
-    async fn run(&self, parts: Parts) -> Engine {
-        let node = Node::start(parts).await.unwrap();
+    async fn run(&self, parts: Parts) -> Result<Engine, StartError> {
+        let node = Node::start(parts).await?;
         let accounts = self.accounts.clone();
         node.set_authenticator(accounts.clone());
         let (sockets, database, dir) = (node.local_sockets(), self.database.clone(), self.dir.clone());
-        Engine { node, accounts, stats: Rc::default(), sockets, database, _dir: dir }
+        Ok(Engine { node, accounts, stats: Rc::default(), sockets, database, _dir: dir })
     }
 }
 
@@ -176,7 +195,8 @@ impl Engine {
 
     /// Starts a node.
     pub async fn start_with(settings: EngineSettings, protection: ProtectionSettings) -> Self {
-        World::new().start(NodeId(1), Incarnation(1), None, settings, protection).await
+        let world = World::new();
+        world.run(Parts { protection: Protection::new(protection), settings, ..world.parts(1, 1) }).await.unwrap()
     }
 
     /// Makes an account.

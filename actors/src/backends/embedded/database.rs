@@ -34,11 +34,31 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
 pub struct DatabaseOptions {
     /// Connections that read beside the writer, each with a thread and up to 16 MiB of cache.
     pub readers: usize,
+    /// Who does the work.
+    pub work: Work,
+}
+
+/// Who does the work of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// Threads of its own.
+    Threads,
+    /// Whoever asks, at once: for simulations, whose clock would overtake a thread.
+    Caller,
+}
+
+impl Work {
+    fn worker(self, name: &str) -> Worker {
+        match self {
+            Self::Threads => Worker::start(name),
+            Self::Caller => Worker::here(),
+        }
+    }
 }
 
 impl Default for DatabaseOptions {
     fn default() -> Self {
-        Self { readers: 3 }
+        Self { readers: 3, work: Work::Threads }
     }
 }
 
@@ -76,13 +96,17 @@ impl Database {
         let epoch = schema_guard::settle_epoch(&mut writer, &dir, &path)?;
         let mut readers = Vec::new();
         for n in 0..options.readers.max(1) {
-            readers.push(Wrapped::with_runtime(connect(Use::Read)?, Worker::start(&format!("store-read-{n}"))));
+            readers.push(Wrapped::with_runtime(connect(Use::Read)?, options.work.worker(&format!("store-read-{n}"))));
         }
-        let checkpointer = Checkpointer::start(connect(Use::Checkpoint)?);
+        let checkpointer = match options.work {
+            Work::Threads => Checkpointer::start(connect(Use::Checkpoint)?),
+            // The writer's own checkpoints remain.
+            Work::Caller => Checkpointer::none(),
+        };
         Ok(Arc::new(Self {
             checkpointer,
             readers: Readers { permits: Semaphore::new(readers.len()), idle: Mutex::new(readers) },
-            writer: Mutex::new(Wrapped::with_runtime(writer, Worker::start("store-write"))),
+            writer: Mutex::new(Wrapped::with_runtime(writer, options.work.worker("store-write"))),
             recent: SharedRecent::default(),
             closed: AtomicBool::new(false),
             epoch,
@@ -243,6 +267,10 @@ struct Checkpointer {
 }
 
 impl Checkpointer {
+    fn none() -> Self {
+        Self { dirty: Arc::default(), stop: None, thread: None }
+    }
+
     fn start(mut conn: SqliteConnection) -> Self {
         let dirty = Arc::new(AtomicBool::new(false));
         let (stop, stopped) = sync_channel(0);

@@ -30,7 +30,7 @@ pub use accounts::EmbeddedAccounts;
 pub use backup::{BackupError, IfThere, StoreCounts, backup};
 pub use bus::EmbeddedBus;
 pub use data_dir::DataLock;
-pub use database::{Database, DatabaseOptions};
+pub use database::{Database, DatabaseOptions, Work};
 pub use directory::EmbeddedDirectory;
 pub use messages::EmbeddedMessages;
 pub use migrations::{migrate, pending_migrations};

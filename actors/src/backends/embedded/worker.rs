@@ -25,6 +25,8 @@ type Fault = Box<dyn Error + Send + Sync + 'static>;
 pub(super) struct Worker {
     jobs: Option<SyncSender<Job>>,
     thread: Option<JoinHandle<()>>,
+    /// There is no thread: the caller's does the work at once.
+    here: bool,
 }
 
 impl Worker {
@@ -40,7 +42,13 @@ impl Worker {
                 }
             })
             .expect("the system refuses another thread");
-        Self { jobs: Some(jobs), thread: Some(thread) }
+        Self { jobs: Some(jobs), thread: Some(thread), here: false }
+    }
+
+    /// Makes one whose work is done by whoever asks for it, before it waits for the answer: for simulations, whose clock would overtake
+    /// a thread.
+    pub(super) fn here() -> Self {
+        Self { jobs: None, thread: None, here: true }
     }
 }
 
@@ -55,6 +63,10 @@ impl SpawnBlocking for Worker {
             let _ = answer.send(task());
         });
         let given = match &self.jobs {
+            None if self.here => {
+                let _ = catch_unwind(AssertUnwindSafe(job));
+                Ok(())
+            }
             Some(jobs) => jobs.try_send(job).map_err(|_| Fault::from("too many operations wait for the store")),
             None => Err(Fault::from("the store is closed")),
         };

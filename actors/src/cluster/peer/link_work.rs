@@ -15,7 +15,6 @@ use crate::{
         envelope::{Envelope, Versions},
         frame::Frame,
         link::{Class, Event, Link, Refused, Ticket},
-        shards::{BootClock, LeaseClock},
     },
     conversation::messages::{Answer, ConversationMessage},
     directory::DirectoryMessage,
@@ -30,17 +29,17 @@ const IDLE_TICK: Duration = Duration::from_millis(500);
 
 /// Makes the link to `peer`.
 pub(super) fn new(node: &Node, peer: NodeId) -> Link {
-    Link::new(node.cluster.me, peer, node.cluster.epochs.clone(), Versions::HERE, now())
+    Link::new(node.cluster.me, peer, node.cluster.epochs.clone(), Versions::HERE, now(node))
 }
 
 /// Time on a clock that goes on while the process is stopped.
-pub(super) fn now() -> Duration {
-    BootClock.now()
+pub(super) fn now(node: &Node) -> Duration {
+    node.runtime.clock().boot_time()
 }
 
 /// Writes a frame into the link.
 pub(super) fn send(frame: &Frame, class: Class, cx: &mut P<'_>) {
-    let Err(refused) = cx.keep.link.send(frame.encode(), class, now()) else { return };
+    let Err(refused) = cx.keep.link.send(frame.encode(), class, now(&cx.keep.node)) else { return };
     match (class, refused) {
         (_, Refused::TooLong) => too_long(frame, cx),
         // May be lost.
@@ -69,7 +68,7 @@ fn too_long(frame: &Frame, cx: &mut P<'_>) {
 
 /// Begins anew: what is on its way is lost, and both sides know it.
 pub(super) fn reset(cx: &mut P<'_>) {
-    let (life, now) = (cx.keep.life, now());
+    let (life, now) = (cx.keep.life, now(&cx.keep.node));
     cx.keep.link.peer_gone(now);
     if let Some(life) = life {
         cx.keep.link.peer_incarnation(life, now);
@@ -81,7 +80,7 @@ pub(super) fn reset(cx: &mut P<'_>) {
 
 /// Takes what the link has to say of the time before now.
 pub(super) fn settle(cx: &mut P<'_>) {
-    cx.keep.link.tick(now());
+    cx.keep.link.tick(now(&cx.keep.node));
     events(cx);
 }
 
@@ -89,8 +88,8 @@ pub(super) fn settle(cx: &mut P<'_>) {
 pub(super) fn seen(life: Option<Incarnation>, cx: &mut P<'_>) {
     cx.keep.life = life;
     match life {
-        Some(life) => cx.keep.link.peer_incarnation(life, now()),
-        None => cx.keep.link.peer_gone(now()),
+        Some(life) => cx.keep.link.peer_incarnation(life, now(&cx.keep.node)),
+        None => cx.keep.link.peer_gone(now(&cx.keep.node)),
     }
     events(cx);
     flush(cx);
@@ -98,13 +97,13 @@ pub(super) fn seen(life: Option<Incarnation>, cx: &mut P<'_>) {
 
 /// Takes an envelope.
 pub(super) fn arrived(envelope: &Envelope, cx: &mut P<'_>) {
-    cx.keep.link.received(envelope, now());
+    cx.keep.link.received(envelope, now(&cx.keep.node));
     events(cx);
 }
 
 /// Looks at the clock.
 pub(super) fn tick(cx: &mut P<'_>) {
-    cx.keep.link.tick(now());
+    cx.keep.link.tick(now(&cx.keep.node));
     events(cx);
     cx.after(if cx.keep.life.is_some() { TICK } else { IDLE_TICK }, PeerMessage::Tick);
 }
@@ -115,7 +114,7 @@ pub(super) fn sent(results: Vec<(Ticket, StoreResult<()>)>, cx: &mut P<'_>) {
     for (ticket, result) in results {
         if let Err(error) = result {
             tracing::debug!(node = cx.keep.peer.0, %error, "an envelope was not sent");
-            cx.keep.link.not_sent(ticket, now());
+            cx.keep.link.not_sent(ticket, now(&cx.keep.node));
         }
     }
 }
@@ -126,7 +125,7 @@ pub(super) fn flush(cx: &mut P<'_>) {
     if cx.keep.sending {
         return;
     }
-    let envelopes = cx.keep.link.outgoing(now());
+    let envelopes = cx.keep.link.outgoing(now(&cx.keep.node));
     events(cx);
     if envelopes.is_empty() {
         return;

@@ -94,7 +94,9 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let mut config = crate::config::load(&Flags::default(), [], directory.path()).unwrap().config;
         change(&mut config);
-        let database = Database::open(&directory.path().join("data"), &DatabaseOptions { readers: 1 }).unwrap();
+        let database =
+            Database::open(&directory.path().join("data"), &DatabaseOptions { readers: 1, ..Default::default() })
+                .unwrap();
         let store: Arc<dyn AccountStore> = Arc::new(EmbeddedAccounts::new(database));
         let clock = Arc::new(TestClock { start: Instant::now(), passed_ms: AtomicI64::new(0) });
         let keys = Keys::random();
