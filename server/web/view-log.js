@@ -30,7 +30,12 @@ const [STEP_MIN, STEP_MAX] = [3, 20];
  *   `moved`: `atEnd` has changed; `older`, `newer`: little is left there; `removing`: a node with the focus goes
  */
 
-/** @typedef {{node: Element, key: string, at: number}} Kept `at`: pixels from where the list begins, whatever is scrolled meanwhile */
+/** @typedef {{node: Element, key: string, at: number}} Anchor `at`: pixels from where the list begins, whatever is scrolled meanwhile */
+
+/**
+ * @typedef {{anchor: Anchor | null, end: boolean}} Kept
+ *   `end`: the end of the list is to stay on the screen, unless one scrolls up from it meanwhile; then, and else, `anchor` is to stay
+ */
 
 /** @template {{key: string}} Item */
 export class VirtualLog {
@@ -42,12 +47,14 @@ export class VirtualLog {
   #hi = 0;
   #step = 8;
   #frame = 0;
-  /** What is to be put back after the next layout: a node, or the end of the list. @type {Kept | "end" | null} */
+  /** What is to be put back after the next layout. @type {Kept | null} */
   #kept = null;
   /** Whether a frame has passed without it being put back. */
   #waited = false;
   /** Part of a pixel. */
   #rest = 0;
+  /** Where it was scrolled to when the end was last on the screen, pixels. */
+  #endTop = 0;
   #scroller;
   #list;
   #handlers;
@@ -60,7 +67,7 @@ export class VirtualLog {
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
     // A keyboard on the screen, a growing composer, another window size: the end stays the end.
     new ResizeObserver(() => {
-      if (this.atEnd) this.#scrollToEnd();
+      if (this.atEnd && !this.#hasLeftEnd()) this.#scrollToEnd();
       this.#later();
     }).observe(scroller);
     new ResizeObserver(() => this.#putBack()).observe(list);
@@ -90,16 +97,17 @@ export class VirtualLog {
     const first = before.find(({ key }) => places.has(key));
     const last = before.findLast(({ key }) => places.has(key));
     // Before the layout of what was changed last, the page can't be asked again.
-    const known = this.#kept !== null && this.#kept !== "end" && places.has(this.#kept.key) ? this.#kept : null;
-    const kept = this.atEnd ? "end" : (known ?? this.#anchor(({ key }) => places.has(key)));
+    const end = this.atEnd && (this.#kept?.end ?? !this.#hasLeftEnd());
+    const known = this.#kept?.anchor && places.has(this.#kept.anchor.key) ? this.#kept.anchor : null;
+    const kept = { anchor: known ?? this.#anchor(({ key }) => places.has(key)), end };
     this.items = items;
     if (!first || !last) {
       this.#hi = items.length;
       this.#lo = Math.max(0, items.length - START);
     } else {
       this.#lo = places.get(first.key) ?? 0;
-      this.#hi = this.atEnd ? items.length : (places.get(last.key) ?? 0) + 1;
-      if (this.atEnd) this.#lo = Math.max(this.#lo, this.#hi - NODES_MAX);
+      this.#hi = end ? items.length : (places.get(last.key) ?? 0) + 1;
+      if (end) this.#lo = Math.max(this.#lo, this.#hi - NODES_MAX);
       else this.#hi = Math.min(this.#hi, this.#lo + NODES_MAX);
     }
     this.#draw();
@@ -146,8 +154,7 @@ export class VirtualLog {
   }
 
   #scrolled() {
-    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
-    const atEnd = this.#hi === this.items.length && scrollHeight - scrollTop - clientHeight < END_PX;
+    const atEnd = this.atEnd ? !this.#hasLeftEnd() : this.#isNearEnd();
     if (atEnd !== this.atEnd) {
       this.atEnd = atEnd;
       this.#handlers.moved();
@@ -207,7 +214,7 @@ export class VirtualLog {
   #move(lo, hi) {
     const from = performance.now();
     const made = Math.max(0, this.#lo - lo) + Math.max(0, hi - this.#hi);
-    this.#kept = this.atEnd && hi === this.items.length ? "end" : this.#anchor();
+    this.#kept = { anchor: this.#anchor(), end: this.atEnd && hi === this.items.length };
     this.#waited = false;
     [this.#lo, this.#hi] = [lo, hi];
     this.#draw();
@@ -225,9 +232,27 @@ export class VirtualLog {
 
   #scrollToEnd() {
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
+    this.#endTop = this.#scroller.scrollTop;
   }
 
-  /** Returns a node on the screen, which is to stay. @param {(item: Item) => boolean} [stays] @returns {Kept | null} */
+  #isNearEnd() {
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroller;
+    const near = this.#hi === this.items.length && scrollHeight - scrollTop - clientHeight < END_PX;
+    // Also by the browser itself, which doesn't leave a screen below the end when that gets larger, or the list shorter.
+    // Elastic scrolling goes beyond the end, and comes back.
+    if (near) this.#endTop = Math.min(scrollTop, scrollHeight - clientHeight);
+    return near;
+  }
+
+  /**
+   * Whether one who was at the end has scrolled up from it. That can be before the browser tells of it, and that the end is below the screen
+   * doesn't say so: what came, and a smaller screen, have it there until it is put back.
+   */
+  #hasLeftEnd() {
+    return !this.#isNearEnd() && this.#scroller.scrollTop < this.#endTop;
+  }
+
+  /** Returns a node on the screen, which is to stay. @param {(item: Item) => boolean} [stays] @returns {Anchor | null} */
   #anchor(stays = () => true) {
     const top = this.#scroller.getBoundingClientRect().top;
     const nodes = this.#list.children;
@@ -249,10 +274,11 @@ export class VirtualLog {
   #putBack() {
     const kept = this.#kept;
     this.#kept = null;
-    if (kept === "end") {
+    // Also when nothing was to be put back: letters that load late are higher.
+    if ((kept ? kept.end : this.atEnd) && !this.#hasLeftEnd()) {
       this.#scrollToEnd();
-    } else if (kept?.node.isConnected) {
-      const moved = this.#placeOf(kept.node) - kept.at;
+    } else if (kept?.anchor?.node.isConnected) {
+      const moved = this.#placeOf(kept.anchor.node) - kept.anchor.at;
       if (moved === 0) return;
       // Browsers scroll by whole pixels: what is left over is added next time, or it would sum up.
       const wanted = this.#scroller.scrollTop + moved + this.#rest;
