@@ -42,6 +42,8 @@ pub(super) struct Journal {
     length: u64,
     /// Length right after the last rewriting.
     base: u64,
+    /// Whether the directory may still lead to the file before the last rewriting, after a crash.
+    is_unlinked: bool,
     _lock: File,
 }
 
@@ -72,7 +74,7 @@ impl Journal {
             items.extend(read(path)?);
         }
         let file = options().append(true).create(true).open(&path)?;
-        let mut journal = Self { file, path, length: 0, base: 0, _lock: lock };
+        let mut journal = Self { file, path, length: 0, base: 0, is_unlinked: false, _lock: lock };
         let kept: Vec<Pending> = items.into_values().collect();
         // Ours hold them before the others' go. Between the two a crash leaves both: the same ids, so it comes to the same.
         journal.rewrite(kept.iter())?;
@@ -82,16 +84,34 @@ impl Journal {
         Ok((journal, kept))
     }
 
-    /// Appends a record; `durable`: it is on the disk when this returns.
+    /// Appends a record; `durable`: it is on the disk when this returns. After an error it isn't in the file.
     pub(super) fn append(&mut self, record: &Record, durable: bool) -> io::Result<()> {
+        self.append_and(record, |journal| if durable { journal.sync() } else { Ok(()) })
+    }
+
+    fn append_and(&mut self, record: &Record, sync: impl FnOnce(&mut Self) -> io::Result<()>) -> io::Result<()> {
         let line = line(record)?;
-        if let Err(error) = self.file.write_all(&line) {
-            // Half a line (the disk is full) would spoil the next one.
+        if let Err(error) = self.file.write_all(&line).and_then(|()| sync(self)) {
+            // Half a line (the disk is full) would spoil the next one, and a whole one be sent by the next run, though the writer heard that
+            // it isn't kept.
             let _ = self.file.set_len(self.length);
             return Err(error);
         }
         self.length += line.len() as u64;
-        if durable { self.file.sync_data() } else { Ok(()) }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.file.sync_data()?;
+        if self.is_unlinked {
+            File::open(self.directory())?.sync_all()?;
+            self.is_unlinked = false;
+        }
+        Ok(())
+    }
+
+    fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     /// Says whether rewriting is worth it.
@@ -101,8 +121,13 @@ impl Journal {
 
     /// Writes a file with these messages in place of the old one, so that there is a whole one at every moment.
     pub(super) fn rewrite<'a>(&mut self, items: impl Iterator<Item = &'a Pending>) -> io::Result<()> {
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        let mut new = tempfile::Builder::new().prefix("outbox-").suffix(".new").tempfile_in(directory)?;
+        self.replace(items)?;
+        self.sync()
+    }
+
+    fn replace<'a>(&mut self, items: impl Iterator<Item = &'a Pending>) -> io::Result<()> {
+        let mut builder = tempfile::Builder::new();
+        let mut new = builder.prefix("outbox-").suffix(".new").append(true).tempfile_in(self.directory())?;
         let mut length = 0;
         for item in items {
             let line = line(&Record::Add(item.clone()))?;
@@ -110,10 +135,9 @@ impl Journal {
             length += line.len() as u64;
         }
         new.as_file().sync_all()?;
-        new.persist(&self.path).map_err(|error| error.error)?;
-        File::open(directory)?.sync_all()?;
-        self.file = options().append(true).open(&self.path)?;
-        (self.length, self.base) = (length, length);
+        // From here on the old file is nobody's: what was appended to it would be lost.
+        self.file = new.persist(&self.path).map_err(|error| error.error)?;
+        (self.length, self.base, self.is_unlinked) = (length, length, true);
         Ok(())
     }
 }
@@ -166,4 +190,53 @@ fn read(path: &Path) -> io::Result<BTreeMap<Uuid, Pending>> {
         }
     }
     Ok(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use chinwag_schema::ids::ConversationId;
+
+    use super::*;
+    use crate::outbox::Destination;
+
+    fn item(n: u128) -> Pending {
+        let to = Destination::Conversation(ConversationId(7));
+        Pending {
+            message_id: Uuid::from_u128(n),
+            to,
+            content: n.to_string(),
+            written_at: 5,
+            state: PendingState::Waiting,
+        }
+    }
+
+    fn contents(directory: &Path) -> Vec<String> {
+        read(&directory.join("outbox-0.jsonl")).unwrap().into_values().map(|item| item.content).collect()
+    }
+
+    #[test]
+    fn what_is_appended_after_a_rewriting_that_came_half_way_is_in_the_file_that_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path()).unwrap();
+        journal.append(&Record::Add(item(1)), true).unwrap();
+        // All but the directory's sync.
+        journal.replace([item(1)].iter()).unwrap();
+        assert!(journal.is_unlinked);
+        journal.append(&Record::Add(item(2)), true).unwrap();
+        assert!(!journal.is_unlinked);
+        assert_eq!(contents(directory.path()), ["1", "2"]);
+        assert_eq!(journal.length, fs::metadata(&journal.path).unwrap().len());
+    }
+
+    #[test]
+    fn a_record_that_could_not_be_synced_is_not_there_for_the_next_run() {
+        let directory = tempfile::tempdir().unwrap();
+        let (mut journal, _) = Journal::open(directory.path()).unwrap();
+        journal.append(&Record::Add(item(1)), true).unwrap();
+        let failed = journal.append_and(&Record::Add(item(2)), |_| Err(io::Error::other("the disk is broken")));
+        assert_eq!(failed.unwrap_err().to_string(), "the disk is broken");
+        assert_eq!(contents(directory.path()), ["1"]);
+        journal.append(&Record::Add(item(3)), true).unwrap();
+        assert_eq!(contents(directory.path()), ["1", "3"]);
+    }
 }
