@@ -109,17 +109,13 @@ impl Account {
         self.saved().username.clone()
     }
 
-    /// Ends the session here, and on the server if that can be reached.
+    /// Ends the session here, and on the server if that can be reached. Waits for another process that gets a new token, 15 s at most.
     ///
     /// # Errors
-    /// When the file can't be removed; the server's errors are passed over.
+    /// When the file can't be locked or removed; the server's errors are passed over.
     pub async fn logout(&self) -> Result<(), Error> {
-        if let Some(file) = &self.file
-            && let Err(error) = fs::remove_file(file)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(error.into());
-        }
+        let account = self.clone();
+        tokio::task::spawn_blocking(move || account.forget()).await.map_err(|_| Error::Timeout)??;
         let token = self.saved().token.clone();
         let _: Result<Value, Error> = post(&self.server, &self.trust, "/api/auth/logout", json!({}), Some(token)).await;
         Ok(())
@@ -139,23 +135,41 @@ impl Account {
         tokio::task::spawn_blocking(move || account.refresh_now()).await.map_err(|_| Error::Timeout)?
     }
 
+    /// Removes the file. In turn with those who change it: the session would come back with what they write.
+    fn forget(&self) -> Result<(), Error> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let _turn = lock(file)?;
+        self.take_over(file);
+        match fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the token that another process has got; `false`: none has.
+    fn take_over(&self, file: &Path) -> bool {
+        let Some(kept) = load(file) else { return false };
+        let mut saved = self.saved();
+        let is_newer = (&kept.username, &kept.server) == (&saved.username, &saved.server) && kept.token != saved.token;
+        if is_newer {
+            *saved = kept;
+        }
+        is_newer
+    }
+
     fn refresh_now(&self) -> Result<(), Error> {
         let _turn = self.file.as_deref().map(lock).transpose()?;
-        let before = self.saved().clone();
-        if let Some(kept) = self.file.as_deref().and_then(load)
-            && (&kept.username, &kept.server) == (&before.username, &before.server)
-            && kept.token != before.token
-        {
-            // Another process has done it.
-            *self.saved() = kept;
+        if self.file.as_deref().is_some_and(|file| self.take_over(file)) {
             return Ok(());
         }
+        let before = self.saved().clone();
         let body = json!({"refresh_token": before.refresh_token});
         let opened = post_now(&self.server, &self.trust, "/api/auth/refresh", &body, None)?;
         *self.saved() = saved(&self.server, opened);
         match &self.file {
-            Some(file) => keep(file, &self.saved()),
-            None => Ok(()),
+            // Gone: another process has logged out meanwhile, and what it removed mustn't come back.
+            Some(file) if file.try_exists()? => keep(file, &self.saved()),
+            _ => Ok(()),
         }
     }
 
@@ -243,6 +257,72 @@ mod tests {
 
     use super::*;
 
+    fn account(server: &Server, opened: Opened) -> Account {
+        let saved = Arc::new(Mutex::new(saved(server, opened)));
+        Account { server: server.clone(), trust: Trust::new(None).unwrap(), saved, file: None }
+    }
+
+    fn opened(token: &str) -> Opened {
+        Opened { username: "ann".into(), token: token.into(), refresh_token: "r".into(), expires_in: 60 }
+    }
+
+    #[tokio::test]
+    async fn logging_out_waits_for_a_process_that_gets_a_new_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("session.json");
+        // Nobody listens there.
+        let server: Server = "http://127.0.0.1:1".parse().unwrap();
+        let mut account = account(&server, opened("old"));
+        account.remember(&file).unwrap();
+        let turn = lock(&file).unwrap();
+        let leaving = tokio::spawn({
+            let account = account.clone();
+            async move { account.logout().await }
+        });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(file.exists() && !leaving.is_finished());
+        keep(&file, &saved(&server, opened("new"))).unwrap();
+        drop(turn);
+        leaving.await.unwrap().unwrap();
+        assert!(!file.exists());
+        // The session that the server was to end is the newest.
+        assert_eq!(account.saved().token, "new");
+    }
+
+    #[test]
+    fn a_new_token_is_not_kept_where_the_user_has_logged_out() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let server: Server = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let answers = std::thread::spawn(move || {
+            for token in ["second", "third"] {
+                let (mut socket, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"}") {
+                    let mut part = [0; 1024];
+                    let count = std::io::Read::read(&mut socket, &mut part).unwrap();
+                    assert!(count > 0, "{}", String::from_utf8_lossy(&request));
+                    request.extend_from_slice(&part[..count]);
+                }
+                let body =
+                    json!({"username": "ann", "token": token, "refresh_token": "r2", "expires_in": 60}).to_string();
+                let length = body.len();
+                write!(socket, "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}")
+                    .unwrap();
+            }
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("session.json");
+        let mut account = account(&server, opened("first"));
+        account.remember(&file).unwrap();
+        account.refresh_now().unwrap();
+        assert_eq!(load(&file).unwrap().token, "second");
+        fs::remove_file(&file).unwrap();
+        account.refresh_now().unwrap();
+        assert_eq!(account.saved().token, "third");
+        assert!(!file.exists());
+        answers.join().unwrap();
+    }
+
     #[test]
     fn a_session_is_kept_for_its_user_and_its_server_only() {
         let directory = tempfile::tempdir().unwrap();
@@ -252,8 +332,7 @@ mod tests {
         let trust = Trust::new(None).unwrap();
         assert!(Account::remembered(&server, &trust, &file).is_none());
         let opened = Opened { username: "ann".into(), token: "t".into(), refresh_token: "r".into(), expires_in: 60 };
-        let saved = Arc::new(Mutex::new(saved(&server, opened)));
-        let mut account = Account { server: server.clone(), trust: trust.clone(), saved, file: None };
+        let mut account = account(&server, opened);
         account.remember(&file).unwrap();
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(Account::remembered(&server, &trust, &file).unwrap().name(), "ann");
