@@ -76,6 +76,8 @@ pub struct Conversation {
     pub(crate) resumed: bool,
     pub(crate) loading: bool,
     pub(crate) filling: bool,
+    /// Whether the server has refused its history, for good as far as it knows.
+    pub(crate) refused: bool,
 }
 
 impl Conversation {
@@ -108,6 +110,7 @@ impl Conversation {
             resumed: false,
             loading: false,
             filling: false,
+            refused: false,
         }
     }
 

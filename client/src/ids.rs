@@ -2,7 +2,11 @@
 
 use uuid::{Builder, Uuid};
 
-/// Makes UUIDv7 (RFC 9562) in ascending order, also within one millisecond and when the clock steps back.
+/// A clock that steps back further than this was wrong before, and its ids would be refused for being of the future; a smaller step isn't
+/// worth the order of the messages. The server's bound is ten minutes.
+const STEP_BACK_MAX_MS: u64 = 60_000;
+
+/// Makes UUIDv7 (RFC 9562) in ascending order, also within one millisecond and when the clock steps back, though not by more than a minute.
 #[derive(Debug, Default)]
 pub(crate) struct MessageIds {
     last_ms: u64,
@@ -24,7 +28,7 @@ impl MessageIds {
         let mut random = [0; 10];
         // Without randomness the counter and the time are all there is; ids are unique per sender anyway.
         let _ = getrandom::fill(&mut random);
-        if now_ms > self.last_ms {
+        if now_ms > self.last_ms || self.last_ms - now_ms > STEP_BACK_MAX_MS {
             self.last_ms = now_ms;
             // Half of the range is left for counting up.
             self.count = u16::from_be_bytes([random[0], random[1]]) & 0x7ff;
@@ -62,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn message_ids_ascend_whatever_the_clock_does() {
+    fn message_ids_ascend_also_when_the_clock_steps_back_a_little() {
         let mut ids = MessageIds::default();
         let mut last = Uuid::nil();
         let mut next = |now| {
@@ -75,11 +79,24 @@ mod tests {
         for _ in 0..10_000 {
             next(1_800_000_000_000);
         }
-        next(1_700_000_000_000);
+        next(1_799_999_950_000);
         next(1_900_000_000_000);
+        next(1_899_999_940_000);
         let mut later = MessageIds::default();
         later.after(last);
-        assert!(later.next(1_000) > last);
-        assert!(later.next(1_000) > later.next(0).min(last));
+        assert!(later.next(1_899_999_990_000) > last);
+    }
+
+    #[test]
+    fn a_clock_that_was_far_ahead_is_not_followed_for_ever() {
+        let at_ms = |id: Uuid| id.as_u64_pair().0 >> 16;
+        let mut ids = MessageIds::default();
+        ids.next(1_800_003_600_000);
+        let first = ids.next(1_800_000_000_000);
+        assert_eq!(at_ms(first), 1_800_000_000_000);
+        assert!(ids.next(1_800_000_000_000) > first);
+        let mut seeded = MessageIds::default();
+        seeded.after(Builder::from_unix_timestamp_millis(1_800_003_600_000, &[0; 10]).into_uuid());
+        assert_eq!(at_ms(seeded.next(1_800_000_000_000)), 1_800_000_000_000);
     }
 }

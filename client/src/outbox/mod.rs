@@ -100,9 +100,9 @@ impl Outbox {
         self.items.values().filter(|item| item.state == PendingState::Waiting).count()
     }
 
-    /// Returns the newest id.
-    pub(crate) fn newest(&self) -> Option<Uuid> {
-        self.items.keys().next_back().copied()
+    /// Returns the newest id of those that will still be sent by themselves: a refused one may have been refused for its time.
+    pub(crate) fn newest_waiting(&self) -> Option<Uuid> {
+        self.items.values().rfind(|item| item.state == PendingState::Waiting).map(|item| item.message_id)
     }
 
     /// Returns the oldest message for each destination that has one waiting.
@@ -184,6 +184,11 @@ mod tests {
         outbox.stored(Uuid::from_u128(1));
         assert_eq!(outbox.waiting(), 2);
         outbox.fail(Uuid::from_u128(2), "spam".into());
+        outbox.add(item(4, "of a clock that is ahead")).unwrap();
+        assert_eq!(outbox.newest_waiting(), Some(Uuid::from_u128(4)));
+        outbox.fail(Uuid::from_u128(4), "message_id is of the future".into());
+        assert_eq!(outbox.newest_waiting(), Some(Uuid::from_u128(3)));
+        outbox.remove(Uuid::from_u128(4));
         drop(outbox);
         let outbox = Outbox::open(directory.path()).unwrap();
         assert_eq!(contents(&outbox), ["two", "three\n\"quoted\""]);

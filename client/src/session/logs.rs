@@ -31,6 +31,7 @@ impl Session {
             self.settle(&event);
             return;
         };
+        one.refused = false;
         let seq = event.seq;
         let known = (seq <= one.position().seq).then(|| event.clone());
         match one.log.accept(event) {
@@ -61,9 +62,8 @@ impl Session {
 
     /// Sees to it that a hole doesn't stay.
     pub(super) fn watch(&mut self, id: ConversationId, now: Instant) {
-        let Some(one) = self.model.conversations.get(&id).filter(|one| one.log.has_hole() && !one.filling) else {
-            return;
-        };
+        let one = self.model.conversations.get(&id);
+        let Some(one) = one.filter(|one| one.log.has_hole() && !one.filling && !one.refused) else { return };
         let watched = |(_, timer): &(Instant, Timer)| matches!(timer, Timer::Hole(of, _) if *of == id);
         if !self.timers.iter().any(watched) {
             let position = one.position().seq;
@@ -84,7 +84,7 @@ impl Session {
     fn fill(&mut self, id: ConversationId, now: Instant) {
         let limit = self.model.limits.page;
         let Some(one) = self.model.conversations.get_mut(&id) else { return };
-        if !self.linked || one.filling || !one.log.has_hole() {
+        if !self.linked || one.filling || one.refused || !one.log.has_hole() {
             return;
         }
         one.filling = true;
@@ -171,10 +171,10 @@ impl Session {
         self.learn(info, now);
     }
 
-    /// Asks for the page before the window. `false`: there is none, or it is under way, or there is no connection.
+    /// Asks for the page before the window. `false`: there is none, or it is under way or refused, or there is no connection.
     pub(crate) fn load_older(&mut self, id: ConversationId, now: Instant) -> bool {
         let Some(one) = self.model.conversations.get_mut(&id) else { return false };
-        if !self.linked || one.loading || one.complete || one.entries.len() + OLDER_PAGE > ENTRIES_MAX {
+        if !self.linked || one.loading || one.refused || one.complete || one.entries.len() + OLDER_PAGE > ENTRIES_MAX {
             return false;
         }
         one.loading = true;
@@ -182,6 +182,21 @@ impl Session {
         let command = Command::History { conversation: id, from, limit: OLDER_PAGE, epoch };
         self.ask(Purpose::Older(id), command, now);
         true
+    }
+
+    pub(super) fn not_loading(&mut self, id: ConversationId) {
+        if let Some(one) = self.model.conversations.get_mut(&id) {
+            one.loading = false;
+            self.tell(Event::Changed(id));
+        }
+    }
+
+    /// Takes that the history isn't to be had: asked again it would be refused again, so that has to wait for an event or a welcome.
+    pub(super) fn history_refused(&mut self, id: ConversationId) {
+        if let Some(one) = self.model.conversations.get_mut(&id) {
+            (one.filling, one.loading, one.refused) = (false, false, true);
+            self.tell(Event::Changed(id));
+        }
     }
 
     pub(super) fn older(&mut self, id: ConversationId, page: HistoryResult, now: Instant) {

@@ -91,6 +91,10 @@ enum Timer {
     TypingLapse(ConversationId),
     Listen(ConversationId),
     Reload(ConversationId),
+    /// An older page may be asked for again.
+    Older(ConversationId),
+    /// The list, from behind this membership.
+    List(Option<ConversationId>),
 }
 
 /// A session.
@@ -119,7 +123,7 @@ impl Session {
     /// Makes one that isn't connected. `unix_ms`: what the clock here says.
     pub(crate) fn new(model: Model, fill_max: u64, now: Instant, unix_ms: i64) -> Self {
         let mut message_ids = MessageIds::default();
-        model.outbox.newest().into_iter().for_each(|newest| message_ids.after(newest));
+        model.outbox.newest_waiting().into_iter().for_each(|newest| message_ids.after(newest));
         Self {
             model,
             fill_max,
@@ -178,6 +182,8 @@ impl Session {
                 Timer::TypingLapse(id) => self.lapse_typing(id, now),
                 Timer::Listen(id) => self.listen_again(id, now),
                 Timer::Reload(id) => self.reload(id, now),
+                Timer::Older(id) => self.not_loading(id),
+                Timer::List(after) => self.list(after, now),
             }
         }
     }
@@ -223,8 +229,9 @@ impl Session {
         self.clock = (now, welcome.server_time);
         self.model.limits = welcome.limits;
         self.model.me = Some(welcome.user);
+        self.timers.retain(|(_, timer)| !matches!(timer, Timer::Older(_) | Timer::List(_)));
         for conversation in self.model.conversations.values_mut() {
-            conversation.resumed = false;
+            (conversation.resumed, conversation.loading, conversation.refused) = (false, false, false);
         }
         let members = self.model.conversations.values().filter(|one| one.member).map(|one| one.id);
         self.unlisted = members.collect();
@@ -280,13 +287,16 @@ impl Session {
 
     fn listed(&mut self, next: Option<ConversationId>, now: Instant) {
         if next.is_some() {
-            let limit = self.model.limits.page;
-            self.ask(Purpose::List, Command::Conversations { after: next, limit }, now);
-            return;
+            return self.list(next, now);
         }
         for id in std::mem::take(&mut self.unlisted) {
             self.left(id);
         }
+    }
+
+    fn list(&mut self, after: Option<ConversationId>, now: Instant) {
+        let limit = self.model.limits.page;
+        self.ask(Purpose::List(after), Command::Conversations { after, limit }, now);
     }
 
     /// Takes what is said of a room that is listened to from now on.

@@ -52,7 +52,8 @@ pub(super) enum Purpose {
     Listen(ConversationId),
     Members(ConversationId),
     Resume,
-    List,
+    /// A page of the list, from behind this membership.
+    List(Option<ConversationId>),
     Pointer {
         conversation: ConversationId,
         pointer: Pointer,
@@ -174,7 +175,7 @@ impl Session {
                 read::<ResumeResult>(&result)?.resumed.into_iter().for_each(|outcome| self.resumed(outcome, now));
                 self.pump(now);
             }
-            Purpose::List => self.conversations(read::<Conversations>(&result)?, now),
+            Purpose::List(_) => self.conversations(read::<Conversations>(&result)?, now),
             Purpose::Pointer { .. } | Purpose::Ignored => {}
         }
         Ok(())
@@ -281,7 +282,10 @@ impl Session {
                 self.given_up(request.purpose, now);
                 self.reload(id, now);
             }
+            Purpose::Fill(id) | Purpose::Older(id) if !error.retryable => self.history_refused(id),
             Purpose::Listen(id) if !error.retryable => self.forget(id),
+            // Not from there, ever: the next welcome lists anew.
+            Purpose::List(_) if !error.retryable => self.unlisted.clear(),
             purpose => self.given_up(purpose, now),
         }
     }
@@ -299,12 +303,9 @@ impl Session {
                     self.watch(id, now);
                 }
             }
-            Purpose::Older(id) => {
-                if let Some(one) = self.model.conversations.get_mut(&id) {
-                    one.loading = false;
-                    self.tell(Event::Changed(id));
-                }
-            }
+            // Who sees the beginning of the window asks again at once.
+            Purpose::Older(id) if self.linked => self.at(now + RETRY_AFTER, Timer::Older(id)),
+            Purpose::Older(id) => self.not_loading(id),
             Purpose::Pointer { conversation, pointer, before } => {
                 if let Some(one) = self.model.conversations.get_mut(&conversation) {
                     one.own.delivered = before.delivered;
@@ -316,7 +317,8 @@ impl Session {
             // The only ways on for this conversation: not to be left at that.
             Purpose::Listen(id) if self.linked => self.at(now + RETRY_AFTER, Timer::Listen(id)),
             Purpose::Reload(id) if self.linked => self.at(now + RETRY_AFTER, Timer::Reload(id)),
-            Purpose::List | Purpose::Resume => {
+            Purpose::List(after) if self.linked => self.at(now + RETRY_AFTER, Timer::List(after)),
+            Purpose::List(_) | Purpose::Resume => {
                 // Nobody is taken for gone because a page is missing; the next welcome tells it all anew.
                 self.unlisted.clear();
             }

@@ -272,6 +272,88 @@ fn a_guest_waits_for_what_it_missed_before_it_sends_again() {
 }
 
 #[test]
+fn a_history_that_is_refused_is_asked_for_again_with_the_next_event_and_not_each_second() {
+    let mut world = World::new(10, &Resume::default());
+    world.welcome(false, Vec::new(), vec![group(10)]);
+    world.serve();
+    world.hear(message(12, "x"));
+    let asked = |world: &mut World| {
+        let mut asked = Vec::new();
+        for _ in 0..100 {
+            world.now += Duration::from_millis(100);
+            world.session.tick(world.now);
+            let out = world.session.take_out();
+            let histories = out.into_iter().filter(|request| matches!(request.command, Command::History { .. }));
+            for request in histories {
+                world.refuse(&request.id, ErrorCode::Forbidden);
+                asked.push(request.command);
+            }
+            // As a screen does that has room above.
+            world.session.load_older(CONVERSATION, world.now);
+        }
+        asked.len()
+    };
+    assert_eq!(asked(&mut world), 1);
+    world.hear(message(13, "y"));
+    assert_eq!(asked(&mut world), 1);
+    world.session.unlinked(world.now);
+    world.log.extend((11..=13).map(|seq| message(seq, "x")));
+    world.welcome(false, Vec::new(), vec![group(13)]);
+    world.pass(3);
+    assert_eq!(world.heard, [11, 12, 13]);
+}
+
+#[test]
+fn an_older_page_that_is_refused_for_now_is_asked_for_again_after_a_second() {
+    let mut world = World::new(10, &Resume::default());
+    world.welcome(false, Vec::new(), vec![group(10)]);
+    world.serve();
+    assert!(world.session.load_older(CONVERSATION, world.now));
+    let id = world.session.take_out().remove(0).id;
+    world.refuse(&id, ErrorCode::Unavailable);
+    assert!(!world.session.load_older(CONVERSATION, world.now));
+    world.pass(2);
+    assert!(world.session.load_older(CONVERSATION, world.now));
+}
+
+#[test]
+fn a_page_of_the_list_that_is_refused_for_now_is_asked_for_again() {
+    let mut world = World::new(10, &restored(10));
+    world.welcome(false, Vec::new(), vec![group(10)]);
+    world.serve();
+    let next = Some(ConversationId(5));
+    let lists = |world: &mut World| {
+        let out = world.session.take_out();
+        let mut lists = out.into_iter().filter(|request| matches!(request.command, Command::Conversations { .. }));
+        let list = lists.next().map(|request| {
+            assert!(matches!(request.command, Command::Conversations { after: Some(ConversationId(5)), .. }));
+            request.id
+        });
+        assert!(lists.next().is_none());
+        list
+    };
+    // The first page doesn't name the group, the second would.
+    world.session.unlisted.insert(CONVERSATION);
+    world.session.listed(next, world.now);
+    let id = lists(&mut world).unwrap();
+    world.refuse(&id, ErrorCode::Unavailable);
+    assert_eq!(lists(&mut world), None);
+    world.now += Duration::from_secs(1);
+    world.session.tick(world.now);
+    let id = lists(&mut world).unwrap();
+    world.reply(&id, &Conversations { conversations: vec![group(10)], next: None });
+    world.serve();
+    assert!(world.session.model.conversation(CONVERSATION).is_some());
+    // For good: nobody is taken for gone because of it.
+    world.session.unlisted.insert(CONVERSATION);
+    world.session.listed(next, world.now);
+    let id = lists(&mut world).unwrap();
+    world.refuse(&id, ErrorCode::Forbidden);
+    world.pass(5);
+    assert!(world.session.unlisted.is_empty() && world.session.model.conversation(CONVERSATION).is_some());
+}
+
+#[test]
 fn commands_survive_a_lost_link_and_end_after_twenty_seconds() {
     let mut world = World::new(0, &Resume::default());
     world.welcome(false, Vec::new(), vec![group(0)]);
