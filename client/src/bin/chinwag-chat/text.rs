@@ -13,6 +13,11 @@ fn is_hostile(c: char) -> bool {
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
+/// Says whether a character is shown as a blank or breaks a line; some blanks are hostile, and shown as `�`.
+pub fn is_blank(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\t') || (c.is_whitespace() && !is_hostile(c))
+}
+
 /// Makes a text of one line harmless: what would act is replaced by `�`, line ends by `⏎`.
 pub fn line(text: &str) -> String {
     let text = text.replace("\r\n", "\n");

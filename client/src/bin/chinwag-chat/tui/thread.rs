@@ -337,7 +337,7 @@ fn message(
 /// Returns what of a text isn't in its first line yet.
 fn rest_of<'a>(content: &'a str, first: &str) -> &'a str {
     // `wrap` replaces characters one by one (a tab by four blanks), so lines are found again by counting what isn't blank.
-    let mut solid = first.chars().filter(|c| !c.is_whitespace()).count();
+    let mut solid = first.chars().filter(|&c| !text::is_blank(c)).count();
     for (at, c) in content.char_indices() {
         if solid == 0 {
             let rest = &content[at..];
@@ -349,7 +349,7 @@ fn rest_of<'a>(content: &'a str, first: &str) -> &'a str {
                 None => rest,
             };
         }
-        if !c.is_whitespace() {
+        if !text::is_blank(c) {
             solid -= 1;
         }
     }
@@ -358,6 +358,8 @@ fn rest_of<'a>(content: &'a str, first: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -369,5 +371,21 @@ mod tests {
         assert_eq!(rest_of("abc", "abc"), "");
         assert_eq!(rest_of("a\u{1b}b c", "a\u{fffd}b"), "c");
         assert_eq!(rest_of("\ntwo", ""), "two");
+        for separator in ['\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'] {
+            assert_eq!(rest_of(&format!("a{separator}b cd ef"), "a\u{fffd}b cd"), "ef");
+        }
+    }
+
+    /// Words between all kinds of blanks, and anything.
+    const CONTENT: &str = "[a-z \t\r\n\u{b}\u{85}\u{a0}\u{2028}\u{3000}\u{1b}日]{0,80}|.*";
+
+    proptest! {
+        #[test]
+        fn the_first_line_and_the_rest_are_the_whole(content in CONTENT, columns in 2..40usize) {
+            let solid = |lines: &[String]| lines.concat().chars().filter(|c| !c.is_whitespace()).collect::<String>();
+            let whole = text::wrap(&content, columns);
+            let rest = text::wrap(rest_of(&content, &whole[0]), columns);
+            prop_assert_eq!(solid(&whole[..1]) + &solid(&rest), solid(&whole));
+        }
     }
 }
