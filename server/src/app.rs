@@ -13,7 +13,7 @@ use crate::{
     ops::{self, OpsState},
 };
 
-/// Makes the application of a listener: accounts and page on `http`, operations on `ops`, accounts alone on the others.
+/// Makes the application of a listener: accounts, page and documents on `http`, operations on `ops`, accounts alone on the others.
 pub fn for_listener(
     kind: ListenerKind,
     http_state: Data<HttpState>,
@@ -31,6 +31,7 @@ pub fn for_listener(
         ListenerKind::Http => {
             http::routes(config);
             http::page::routes(config);
+            http::docs::routes(config);
         }
         ListenerKind::Messenger | ListenerKind::Presence => http::routes(config),
         ListenerKind::Ops => ops::routes(config, ops_state),

@@ -6,6 +6,8 @@
 mod auth_routes;
 pub mod body;
 pub mod client_addr;
+pub mod docs;
+mod embedded;
 pub mod errors;
 mod guard;
 pub mod health;

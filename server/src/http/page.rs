@@ -1,39 +1,12 @@
 //! The page at `/`: the files of `server/web`, embedded.
 //!
-//! Each is compressed once, at its first use, and named by a hash of its bytes, so that a browser that has it is answered 304. The
-//! policy lets the page run its own scripts and talk to its own server, and nothing else. The first screen needs few of them; the
-//! others are loaded when it is drawn (`web/app.js`).
+//! The first screen needs few of them; the others are loaded when it is drawn (`web/app.js`). How they are sent: `embedded.rs`.
 
-use std::{io::Write as _, sync::LazyLock};
+use std::sync::LazyLock;
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::{self, HeaderName},
-    web::{self, Bytes, ServiceConfig},
-};
-use flate2::{Compression, write::GzEncoder};
-use sha2::{Digest as _, Sha256};
+use actix_web::{HttpRequest, HttpResponse, web::ServiceConfig};
 
-use crate::hex;
-
-/// What the page may do. `connect-src` names schemes because `'self'` doesn't cover WebSockets in every browser.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; \
-                      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
-
-const HTML: &str = "text/html; charset=utf-8";
-const CSS: &str = "text/css; charset=utf-8";
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const SVG: &str = "image/svg+xml";
-
-/// Bytes of the hash in an `ETag`.
-const TAG_BYTES: usize = 16;
-
-/// A file as it lies in the program.
-struct Source {
-    path: &'static str,
-    content_type: &'static str,
-    bytes: &'static [u8],
-}
+use super::embedded::{self, CSS, File, HTML, SCRIPT, SVG, Source};
 
 macro_rules! sources {
     ($($path:literal $content_type:ident $file:literal),* $(,)?) => {
@@ -93,81 +66,15 @@ const SOURCES: &[Source] = sources![
     "/web/written.js" SCRIPT "written.js",
 ];
 
-static FILES: LazyLock<Vec<File>> = LazyLock::new(|| SOURCES.iter().map(File::new).collect());
-
-/// A file as it is sent.
-struct File {
-    path: &'static str,
-    content_type: &'static str,
-    plain: Bytes,
-    gzip: Bytes,
-    /// Both forms have one of their own, as strong tags must.
-    plain_tag: String,
-    gzip_tag: String,
-}
-
-impl File {
-    fn new(source: &Source) -> Self {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-        gzip.write_all(source.bytes).expect("writing to memory can't fail");
-        let gzip = gzip.finish().expect("writing to memory can't fail");
-        let hash = hex::encode(&Sha256::digest(source.bytes)[..TAG_BYTES]);
-        Self {
-            path: source.path,
-            content_type: source.content_type,
-            plain: Bytes::from_static(source.bytes),
-            gzip: gzip.into(),
-            plain_tag: format!("\"{hash}\""),
-            gzip_tag: format!("\"{hash}-gzip\""),
-        }
-    }
-}
+static FILES: LazyLock<Vec<File>> = LazyLock::new(|| SOURCES.iter().map(File::from).collect());
 
 /// Adds the routes of the page.
 pub fn routes(config: &mut ServiceConfig) {
-    for source in SOURCES {
-        config.service(web::resource(source.path).route(web::get().to(file)).route(web::head().to(file)));
-    }
+    embedded::routes(config, SOURCES.iter().map(|source| source.path), file);
 }
 
 async fn file(request: HttpRequest) -> HttpResponse {
-    let Some(file) = FILES.iter().find(|file| file.path == request.path()) else {
-        return HttpResponse::NotFound().finish();
-    };
-    let compressed = takes_gzip(&request);
-    let (tag, bytes) = if compressed { (&file.gzip_tag, &file.gzip) } else { (&file.plain_tag, &file.plain) };
-    let known = text(&request, header::IF_NONE_MATCH).split(',').any(|known| known.trim() == tag);
-    let mut response = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response
-        .insert_header((header::ETAG, tag.as_str()))
-        // Asked about every time: a new program's page must not run with an old one's modules.
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .insert_header((header::VARY, "Accept-Encoding"))
-        // On a 304, too: its headers replace those that the browser has kept.
-        .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
-        .insert_header((HeaderName::from_static("cross-origin-opener-policy"), "same-origin"))
-        .insert_header((header::PERMISSIONS_POLICY, "camera=(), geolocation=(), microphone=()"));
-    if known {
-        return response.finish();
-    }
-    response.insert_header((header::CONTENT_TYPE, file.content_type));
-    if compressed {
-        response.insert_header((header::CONTENT_ENCODING, "gzip"));
-    }
-    response.body(bytes.clone())
-}
-
-/// Whether the client lists gzip, and not with a weight of zero.
-fn takes_gzip(request: &HttpRequest) -> bool {
-    text(request, header::ACCEPT_ENCODING).split(',').any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        parts.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"))
-            && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
-    })
-}
-
-fn text(request: &HttpRequest, name: HeaderName) -> &str {
-    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    embedded::answer(&FILES, &request)
 }
 
 #[cfg(test)]
@@ -177,12 +84,16 @@ mod tests {
     use actix_web::{
         App,
         body::to_bytes,
-        http::StatusCode,
+        http::{
+            StatusCode,
+            header::{self, HeaderName},
+        },
         test::{TestRequest, call_service, init_service},
+        web::Bytes,
     };
     use flate2::read::GzDecoder;
 
-    use super::*;
+    use super::{embedded::POLICY, *};
 
     /// What is loaded before anything is drawn, compressed, in bytes.
     const FIRST_PAINT_MAX: usize = 50 * 1024;
