@@ -38,20 +38,20 @@ use crate::{
 /// Events that a corked socket may gather before it is closed as a slow reader.
 pub const CORKED_MAX_EVENTS: usize = 8192;
 
-/// After this nothing comes: a socket that is attached, and waits for its next owner.
-const SUSPENDED: Seq = Seq(u64::MAX);
-
 /// What a relay is told.
 pub enum RelayMessage {
-    /// Sends events to all sockets of this worker that are attached to the conversation.
+    /// Sends events to all sockets of this worker that this owner attached to the conversation. Those that an earlier owner attached
+    /// wait for theirs to attach them: it replays from where they are, and what it sends to others before would come too early.
     Deliver {
         conversation: ConversationId,
+        owner: NodeId,
         events: Batch,
     },
     /// Attaches a socket; `replay` goes to it first, and then what comes after `upto` (events delivered late, because this relay was
     /// full, may be older than the attachment).
     Attach {
         conversation: ConversationId,
+        owner: NodeId,
         slot: Slot,
         replay: Vec<Arc<EncodedEvent>>,
         upto: Seq,
@@ -59,13 +59,6 @@ pub enum RelayMessage {
     Detach {
         conversation: ConversationId,
         slot: Slot,
-    },
-    /// Hands a socket nothing more until it is attached again: its conversation goes to another owner, which attaches it from `upto`. What
-    /// that one sends here before is for sockets that it has attached already, and would come twice, or too early.
-    Suspend {
-        conversation: ConversationId,
-        slot: Slot,
-        upto: Seq,
     },
     /// Hands an answer to the session's renderer, and to the session if it waits for it.
     Answer {
@@ -96,7 +89,7 @@ pub enum RelayMessage {
     },
 }
 
-message_kinds!(RelayMessage { Deliver, Attach, Detach, Suspend, Answer, Send, Wake, Asleep, Close });
+message_kinds!(RelayMessage { Deliver, Attach, Detach, Answer, Send, Wake, Asleep, Close });
 
 /// One socket as its worker's table has it.
 pub struct Socket {
@@ -118,7 +111,7 @@ pub struct Sockets {
 }
 
 /// The sockets of one conversation on this thread: by index, with the seq after which each wants events.
-type Attached = IndexMap<u32, (Slot, Seq), FxBuildHasher>;
+type Attached = IndexMap<u32, (Slot, Seq, NodeId), FxBuildHasher>;
 
 #[derive(Default)]
 struct Table {
@@ -187,7 +180,7 @@ impl Sockets {
         table
             .attached
             .get(&conversation)
-            .is_some_and(|all| all.get(&slot.index).is_some_and(|(known, _)| *known == slot))
+            .is_some_and(|all| all.get(&slot.index).is_some_and(|(known, ..)| *known == slot))
     }
 
     /// Notes that a ping goes out to a socket now; see [`Socket::ping_goes_out`].
@@ -317,14 +310,13 @@ impl Behaviour for Relay {
         let now_ms = cx.unix_ms();
         let table = &mut *cx.keep.table.borrow_mut();
         match message {
-            RelayMessage::Deliver { conversation, events } => deliver(table, conversation, &events),
-            RelayMessage::Attach { conversation, slot, replay, upto } => {
+            RelayMessage::Deliver { conversation, owner, events } => deliver(table, conversation, owner, &events),
+            RelayMessage::Attach { conversation, owner, slot, replay, upto } => {
                 let Some(socket) = table.get(slot) else { return };
                 replay.iter().for_each(|event| socket.push(event));
-                table.attached.entry(conversation).or_default().insert(slot.index, (slot, upto));
+                table.attached.entry(conversation).or_default().insert(slot.index, (slot, upto, owner));
             }
             RelayMessage::Detach { conversation, slot } => detach(table, conversation, slot),
-            RelayMessage::Suspend { conversation, slot, upto } => suspend(table, conversation, slot, upto),
             RelayMessage::Answer { slot, tag, answer } => {
                 let Some(socket) = table.get(slot) else { return };
                 let told = if tag.awaited() { Some(answer.clone()) } else { None };
@@ -370,7 +362,7 @@ fn tell(table: &mut Table, slot: Slot, message: SessionMessage) {
 
 fn detach(table: &mut Table, conversation: ConversationId, slot: Slot) {
     if let Some(listeners) = table.attached.get_mut(&conversation) {
-        if listeners.get(&slot.index).is_some_and(|(known, _)| *known == slot) {
+        if listeners.get(&slot.index).is_some_and(|(known, ..)| *known == slot) {
             listeners.swap_remove(&slot.index);
         }
         if listeners.is_empty() {
@@ -379,23 +371,12 @@ fn detach(table: &mut Table, conversation: ConversationId, slot: Slot) {
     }
 }
 
-fn suspend(table: &mut Table, conversation: ConversationId, slot: Slot, upto: Seq) {
-    let listeners = table.attached.get_mut(&conversation);
-    // Attached at a later place: the next owner was quicker.
-    if let Some((known, after)) = listeners.and_then(|listeners| listeners.get_mut(&slot.index))
-        && *known == slot
-        && *after <= upto
-    {
-        *after = SUSPENDED;
-    }
-}
-
-fn deliver(table: &mut Table, conversation: ConversationId, events: &Batch) {
+fn deliver(table: &mut Table, conversation: ConversationId, owner: NodeId, events: &Batch) {
     let Table { sockets, attached, delivered, .. } = table;
     let Some(listeners) = attached.get_mut(&conversation) else { return };
     let seqs: Vec<_> = events.iter().map(|(event, _)| seq_of(event)).collect();
     let mut gone = false;
-    for (slot, upto) in listeners.values() {
+    for (slot, upto, _) in listeners.values().filter(|(.., by)| *by == owner) {
         let Some(socket) = sockets.get_mut(slot.index as usize).filter(|s| s.generation == slot.generation) else {
             gone = true;
             continue;
@@ -408,7 +389,7 @@ fn deliver(table: &mut Table, conversation: ConversationId, events: &Batch) {
         }
     }
     if gone {
-        listeners.retain(|_, (slot, _)| {
+        listeners.retain(|_, (slot, ..)| {
             sockets.get(slot.index as usize).is_some_and(|socket| socket.generation == slot.generation)
         });
         if listeners.is_empty() {

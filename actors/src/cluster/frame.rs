@@ -271,7 +271,7 @@ impl Frame {
     /// On an answer: those are told to the peer's `ReplyTo`, not to a relay.
     pub fn of_relay(message: RelayMessage) -> Vec<Self> {
         vec![match message {
-            RelayMessage::Deliver { conversation, events } => {
+            RelayMessage::Deliver { conversation, owner: _, events } => {
                 let parts = in_parts(events, |(event, _)| event);
                 let deliver = |events: Vec<(Arc<EncodedEvent>, Option<Slot>)>| Self::Deliver {
                     conversation,
@@ -279,7 +279,7 @@ impl Frame {
                 };
                 return parts.into_iter().map(deliver).collect();
             }
-            RelayMessage::Attach { conversation, slot, replay, upto } => {
+            RelayMessage::Attach { conversation, owner: _, slot, replay, upto } => {
                 let mut parts = in_parts(replay, |event| event);
                 let last = parts.pop().unwrap_or_default().into_iter().map(Shared).collect();
                 let replay = |events: Vec<Arc<EncodedEvent>>| Self::Replay {
@@ -297,7 +297,6 @@ impl Frame {
             RelayMessage::Asleep { slot, woken } => Self::Asleep { slot, woken },
             RelayMessage::Close { slot, code, reason: _ } => Self::Close { slot, code: code.0 },
             RelayMessage::Answer { .. } => unreachable!("answers have a number of their own"),
-            RelayMessage::Suspend { .. } => unreachable!("each node tells its own relays"),
         }]
     }
 

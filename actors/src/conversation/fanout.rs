@@ -57,7 +57,7 @@ impl Ready {
             if keep.fanout.behind.contains_key(&place) {
                 continue;
             }
-            let message = RelayMessage::Deliver { conversation: keep.id, events: events.clone() };
+            let message = RelayMessage::Deliver { conversation: keep.id, owner: keep.node.id, events: events.clone() };
             if !keep.to_place(place, message) {
                 keep.fanout.behind.insert(place, before);
             }
@@ -72,7 +72,7 @@ impl Ready {
         for place in keep.listeners.places() {
             let events = vec![(event.clone(), except)];
             // Full: shed.
-            keep.to_place(place, RelayMessage::Deliver { conversation: keep.id, events });
+            keep.to_place(place, RelayMessage::Deliver { conversation: keep.id, owner: keep.node.id, events });
         }
     }
 
@@ -97,7 +97,7 @@ impl Ready {
                     vec![(Arc::new(EncodedEvent::new(gap, self.head.last_at_ms)), None)]
                 }
             };
-            let message = RelayMessage::Deliver { conversation: keep.id, events };
+            let message = RelayMessage::Deliver { conversation: keep.id, owner: keep.node.id, events };
             if !keep.to_place(place, message) {
                 keep.fanout.behind.insert(place, last);
             }

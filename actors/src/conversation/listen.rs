@@ -114,10 +114,10 @@ impl Ready {
         let names = cx.keep.listeners.names();
         reply.send(Answer::Listening { info, names, recent, outcome });
         if let Some(change) = changed {
-            let (conversation, slot) = (cx.keep.id, from.slot);
+            let (conversation, owner, slot) = (cx.keep.id, cx.keep.node.id, from.slot);
             let has = options.position.filter(|_| matches!(outcome, Some(Outcome::Replayed { .. })));
             let upto = has.map_or(self.head.seq, |position| position.seq.max(self.head.seq));
-            cx.keep.to_socket(slot, RelayMessage::Attach { conversation, slot, replay, upto });
+            cx.keep.to_socket(slot, RelayMessage::Attach { conversation, owner, slot, replay, upto });
             if change.user_changed {
                 self.announce_listener(from.user, from.name.clone(), true, Some(from.slot), cx);
             }
@@ -306,8 +306,8 @@ impl Ready {
             cx.keep.listeners.put_present(from.slot, from.user, from.dialect);
         }
         if let Some(change) = cx.keep.listeners.attach(from.slot, listener(from, way == Way::Listener)) {
-            let (conversation, slot) = (cx.keep.id, from.slot);
-            cx.keep.to_socket(slot, RelayMessage::Attach { conversation, slot, replay, upto });
+            let (conversation, owner, slot) = (cx.keep.id, cx.keep.node.id, from.slot);
+            cx.keep.to_socket(slot, RelayMessage::Attach { conversation, owner, slot, replay, upto });
             if change.user_changed {
                 self.count_users(cx);
                 // Who listens on was announced when it began.

@@ -137,10 +137,6 @@ impl ConversationKeep {
             match place {
                 Place::Worker(_) => {
                     let after = has.unwrap_or_else(|| self.fanout.served(place).min(head));
-                    if has.is_none() {
-                        let conversation = self.id;
-                        self.to_socket(slot, RelayMessage::Suspend { conversation, slot, upto: after });
-                    }
                     let from = listener.caller;
                     let message = match listener.explicit {
                         true => ConversationMessage::Relisten { from, after },

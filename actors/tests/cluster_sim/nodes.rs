@@ -341,8 +341,9 @@ async fn live(seed: u64, nodes: u16, members: usize, groups: usize, each: u32, s
     }
     cluster.check(&members, &groups, each).await;
     let sockets: u32 = members.iter().map(|member| member.sockets.get()).sum();
+    let again: u32 = members.iter().map(|member| member.sent_again.get()).sum();
     eprintln!(
-        "seed {seed}: {:.0} s, {} lives of nodes, {sockets} sockets, {:?}",
+        "seed {seed}: {:.0} s, {} lives of nodes, {sockets} sockets, {again} events sent again, {:?}",
         cluster.net.age().as_secs_f64(),
         cluster.lives.get(),
         cluster.net.with(|bus| bus.counts)

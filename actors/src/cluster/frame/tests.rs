@@ -41,7 +41,8 @@ fn whatever_a_conversation_delivers_fits_frames_and_keeps_its_order() {
     let slot = Slot { node: NodeId(1), worker: 0, generation: 1, index: 1 };
     for content in [worst.as_str(), "short"] {
         let replay: Vec<_> = (1..=1000).map(|seq| event(seq, content)).collect();
-        let attach = RelayMessage::Attach { conversation: ConversationId(1), slot, replay, upto: Seq(1000) };
+        let attach =
+            RelayMessage::Attach { conversation: ConversationId(1), owner: NodeId(1), slot, replay, upto: Seq(1000) };
         let mut seqs = Vec::new();
         let frames = Frame::of_relay(attach);
         for (nth, frame) in frames.iter().enumerate() {

@@ -3,8 +3,7 @@
 use chinwag_schema::{
     error::{ClientError, CloseCode},
     event::Class,
-    ids::{ConversationId, Seq, Slot},
-    wire::encoded_event::EncodedEvent,
+    ids::{ConversationId, Slot},
 };
 use rustc_hash::FxHashMap;
 
@@ -72,7 +71,8 @@ pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
             let workers = cx.keep.home.deliver(conversation, &events);
             let events = batch(events);
             for worker in workers {
-                let message = RelayMessage::Deliver { conversation, events: events.clone() };
+                let (owner, events) = (cx.keep.peer, events.clone());
+                let message = RelayMessage::Deliver { conversation, owner, events };
                 if cx.keep.node.relays[usize::from(worker)].tell(message).is_err() {
                     // They come back and resume; to wait here would hold up everybody else of that node.
                     close(cx.keep.home.sockets_of(conversation, worker), cx);
@@ -88,16 +88,17 @@ pub(super) fn handle(frame: Frame, cx: &mut P<'_>) {
                 Class::Sequenced { seq, .. } => Some(seq),
                 _ => None,
             });
-            if let Some(has) = cx.keep.home.replayed(conversation, slot, upto) {
-                for event in events.into_iter().filter(|event| is_beyond(&event.0, has)) {
+            if cx.keep.home.replayed(conversation, slot, upto) {
+                for event in events {
                     relay(slot, RelayMessage::Send { slots: vec![slot], event: event.0 }, cx);
                 }
             }
         }
         Frame::Attach { conversation, slot, replay, upto } => {
-            if let Some(has) = cx.keep.home.attached(conversation, slot, upto) {
-                let replay = replay.into_iter().map(|event| event.0).filter(|event| is_beyond(event, has)).collect();
-                relay(slot, RelayMessage::Attach { conversation, slot, replay, upto }, cx);
+            if cx.keep.home.attached(conversation, slot, upto) {
+                let replay = replay.into_iter().map(|event| event.0).collect();
+                let owner = cx.keep.peer;
+                relay(slot, RelayMessage::Attach { conversation, owner, slot, replay, upto }, cx);
             }
         }
         Frame::Detach { conversation, slot } => {
@@ -181,11 +182,6 @@ fn commanded(n: u64, conversation: ConversationId, command: Command, cx: &mut P<
         message.refuse(ClientError::unavailable("the conversation's node"));
         send(Frame::Elsewhere { n: 0, conversation }, cx);
     }
-}
-
-/// Says whether an event is new to a socket that has everything up to `has`.
-fn is_beyond(event: &EncodedEvent, has: Seq) -> bool {
-    !matches!(*event.class(), Class::Sequenced { seq, .. } if seq <= has)
 }
 
 /// Tells the relay of one of our sockets; one that isn't ours (a defect there) goes nowhere.

@@ -88,8 +88,6 @@ pub struct Aftermath {
     pub left: Vec<Left>,
     /// Sockets that had asked to leave: their relays don't hear of it from the owner any more.
     pub detached: Vec<(ConversationId, Slot)>,
-    /// Attached sockets, with what they have: their relays must not hand them what the next owner sends to others first.
-    pub suspended: Vec<(ConversationId, Slot, Seq)>,
 }
 
 impl Home {
@@ -193,24 +191,21 @@ impl Home {
         reply.send(answer);
     }
 
-    /// The owner attached a socket. Returns up to where it was handed everything before: one that asked twice is replayed from both of
-    /// the places that it named. `None` if it isn't there any more.
-    pub fn attached(&mut self, conversation: ConversationId, slot: Slot, upto: Seq) -> Option<Seq> {
-        let far = self.conversations.get_mut(&conversation)?;
-        let place = far.places.get_mut(&slot)?;
-        let has = place.has(far.last);
+    /// The owner attached a socket; false if it isn't there any more.
+    pub fn attached(&mut self, conversation: ConversationId, slot: Slot, upto: Seq) -> bool {
+        let Some(far) = self.conversations.get_mut(&conversation) else { return false };
+        let Some(place) = far.places.get_mut(&slot) else { return false };
         (place.attached, place.asked, place.first) = (true, false, false);
         place.after = place.after.max(upto);
-        Some(has)
+        true
     }
 
-    /// A part of a replay is handed on. Returns up to where the socket was handed everything before; `None` if it isn't there any more.
-    pub fn replayed(&mut self, conversation: ConversationId, slot: Slot, upto: Option<Seq>) -> Option<Seq> {
-        let far = self.conversations.get_mut(&conversation)?;
-        let place = far.places.get_mut(&slot)?;
-        let has = place.has(far.last);
+    /// A part of a replay was handed on; false if the socket isn't there any more.
+    pub fn replayed(&mut self, conversation: ConversationId, slot: Slot, upto: Option<Seq>) -> bool {
+        let far = self.conversations.get_mut(&conversation);
+        let Some(place) = far.and_then(|far| far.places.get_mut(&slot)) else { return false };
         place.after = place.after.max(upto.unwrap_or_default());
-        Some(has)
+        true
     }
 
     /// The owner took a socket off. Its place stays if it was asked for again meanwhile.
@@ -311,13 +306,6 @@ impl Home {
     }
 }
 
-impl Place {
-    /// Returns up to where the socket has everything; `last` is what the attached ones of its conversation have.
-    fn has(&self, last: Seq) -> Seq {
-        if self.attached { last.max(self.after) } else { self.after }
-    }
-}
-
 impl Far {
     fn leave(self, conversation: ConversationId, aftermath: &mut Aftermath) {
         let last = self.last;
@@ -326,10 +314,7 @@ impl Far {
                 aftermath.detached.push((conversation, slot));
                 continue;
             }
-            let after = place.has(last);
-            if place.attached {
-                aftermath.suspended.push((conversation, slot, after));
-            }
+            let after = if place.attached { last.max(place.after) } else { place.after };
             let from = place.from;
             let message = match place.explicit {
                 true => ConversationMessage::Relisten { from, after },

@@ -318,14 +318,9 @@ fn class_of(message: &RelayMessage) -> Class {
 
 /// Tells what a broken link leaves behind to whoever comes next.
 fn go_on(aftermath: Aftermath, cx: &mut P<'_>) {
-    let detached = aftermath.detached.into_iter();
-    let detached = detached.map(|(conversation, slot)| (slot, RelayMessage::Detach { conversation, slot }));
-    let suspended = aftermath.suspended.into_iter();
-    let suspended =
-        suspended.map(|(conversation, slot, upto)| (slot, RelayMessage::Suspend { conversation, slot, upto }));
-    for (slot, message) in detached.chain(suspended) {
+    for (conversation, slot) in aftermath.detached {
         if let Some(relay) = cx.keep.node.relays.get(usize::from(slot.worker)) {
-            let _ = relay.tell_always(message);
+            let _ = relay.tell_always(RelayMessage::Detach { conversation, slot });
         }
     }
     for left in aftermath.left {
