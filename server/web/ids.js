@@ -1,7 +1,10 @@
 // @ts-check
 // Identifiers that the client makes: message ids (UUIDv7, RFC 9562) and request ids. Knows nothing else.
 
-/** Makes UUIDv7 in ascending order, also within one millisecond and when the clock steps back. */
+/** A clock that steps back further than this was wrong: ids ahead of the server's time are refused. */
+const BACK_MAX_MS = 60_000;
+
+/** Makes UUIDv7 in ascending order, also within one millisecond and when the clock steps back a little. */
 export class MessageIds {
   #now;
   #random;
@@ -21,7 +24,7 @@ export class MessageIds {
   next() {
     const bytes = this.#random(new Uint8Array(16));
     const now_ms = Math.floor(this.#now());
-    if (now_ms > this.#last_ms) {
+    if (now_ms > this.#last_ms || now_ms < this.#last_ms - BACK_MAX_MS) {
       this.#last_ms = now_ms;
       // Half of the range is left for counting up.
       this.#count = ((bytes[6] & 7) << 8) | bytes[7];

@@ -19,6 +19,8 @@ export class Outbox {
   #share;
   /** Not on the shelf yet. @type {Map<string, Promise<void>>} */
   #saving = new Map();
+  /** Known to have been on the shelf: only what was there can have been taken from it by another tab. @type {Set<string>} */
+  #shelved = new Set();
   /** Stored or given up here, which an answer of the shelf may not know yet. @type {Set<string>} */
   #done = new Set();
 
@@ -50,15 +52,19 @@ export class Outbox {
    */
   async load() {
     // What is put on the shelf while it is read may be missing in the answer.
-    const before = [...this.#items.values()].filter(({ message_id }) => !this.#saving.has(message_id));
+    const before = [...this.#items.values()].filter(({ message_id }) => this.#shelved.has(message_id) && !this.#saving.has(message_id));
     const found = await this.#shelf.all().catch(() => null);
     if (!found) return;
     const there = new Set();
-    for (const item of found) {
+    for (const item of found.items) {
       there.add(item.message_id);
-      if (!this.#items.has(item.message_id) && !this.#done.has(item.message_id)) this.#items.set(item.message_id, item);
+      if (this.#done.has(item.message_id)) continue;
+      this.#shelved.add(item.message_id);
+      if (!this.#items.has(item.message_id)) this.#items.set(item.message_id, item);
     }
-    for (const item of before) if (!there.has(item.message_id)) item.stored = true;
+    if (found.whole) {
+      for (const item of before) if (!there.has(item.message_id)) item.stored = true;
+    }
     this.#sort();
   }
 
@@ -96,6 +102,7 @@ export class Outbox {
   remove(message_id) {
     const item = this.#items.get(message_id);
     this.#items.delete(message_id);
+    this.#shelved.delete(message_id);
     if (!item || item.stored) return item;
     this.#share({ type: "removed", message_id });
     void this.#drop(message_id);
@@ -132,17 +139,23 @@ export class Outbox {
     const item = this.#items.get(said.message_id);
     if (!item) return undefined;
     if (said.type === "stored") item.stored = true;
-    else this.#items.delete(said.message_id);
+    else {
+      this.#items.delete(said.message_id);
+      this.#shelved.delete(said.message_id);
+    }
     return item.conversation;
   }
 
   /** @param {Pending} item */
   #save(item) {
     this.#share({ type: "put", item });
-    const saving = this.#shelf.put(item).finally(() => {
-      if (this.#saving.get(item.message_id) === saving) this.#saving.delete(item.message_id);
+    const { message_id } = item;
+    const saving = this.#shelf.put(item).then((kept) => {
+      if (kept && this.#items.has(message_id)) this.#shelved.add(message_id);
+    }).finally(() => {
+      if (this.#saving.get(message_id) === saving) this.#saving.delete(message_id);
     });
-    this.#saving.set(item.message_id, saving);
+    this.#saving.set(message_id, saving);
   }
 
   /** @param {string} message_id */
@@ -151,6 +164,7 @@ export class Outbox {
     if (this.#done.size > OUTBOX_MAX) this.#done.delete(this.#done.values().next().value ?? "");
     // A removal must not overtake the writing of what it removes.
     await this.#saving.get(message_id);
+    this.#shelved.delete(message_id);
     await this.#shelf.remove(message_id);
   }
 

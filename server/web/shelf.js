@@ -6,18 +6,31 @@
  * @typedef {{message_id: string, conversation: string, content: string, at_ms: number, error?: string, stored?: boolean}} Pending
  * @typedef {{length: number, key(index: number): string | null, getItem(key: string): string | null,
  *   setItem(key: string, value: string): void, removeItem(key: string): void}} Store
- * @typedef {{all(): Promise<Pending[]>, put(item: Pending): Promise<void>, remove(message_id: string): Promise<void>}} Shelf
- *   a promise that is kept means that another page would see it
+ * @typedef {{items: Pending[], whole: boolean}} Found `whole`: nothing else is on the shelf; otherwise what is missing may be there
+ * @typedef {{all(): Promise<Found>, put(item: Pending): Promise<boolean>, remove(message_id: string): Promise<void>}} Shelf
+ *   `put` says whether another page would see the item
  */
 
 const DATABASE = "chinwag";
 const VERSION = 1;
 const OUTBOX = "outbox";
+/** A database that doesn't open in this time (browsers have been seen to answer never) is done without. */
+const OPEN_TIMEOUT_MS = 3000;
 
 /** Returns the best shelf that this browser has. @param {string} owner @returns {Shelf} */
 export function shelfOf(owner) {
   const store = storage("localStorage");
-  return globalThis.indexedDB ? new DatabaseShelf(indexedDB, store, owner) : new StorageShelf(store, owner);
+  const factory = database();
+  return factory ? new DatabaseShelf(factory, store, owner) : new StorageShelf(store, owner);
+}
+
+/** @returns {IDBFactory | null} */
+function database() {
+  try {
+    return globalThis.indexedDB ?? null;
+  } catch {
+    return null;
+  }
 }
 
 /** Returns a browser's storage, which may be forbidden. @param {"localStorage" | "sessionStorage"} name @returns {Store | null} */
@@ -40,29 +53,32 @@ export class StorageShelf {
     this.#prefix = `chinwag.outbox.${owner}.`;
   }
 
+  /** @returns {Promise<Found>} */
   async all() {
     /** @type {Pending[]} */
-    const found = [];
+    const items = [];
     for (let index = 0; this.#store && index < this.#store.length; index += 1) {
       const key = this.#store.key(index);
       if (!key?.startsWith(this.#prefix)) continue;
       const item = parse(this.#store.getItem(key));
-      if (item) found.push(item);
+      if (item) items.push(item);
     }
-    return found;
+    return { items, whole: this.#store !== null };
   }
 
   /** @param {Pending} item */
   async put(item) {
-    this.putNow(item);
+    return this.putNow(item);
   }
 
-  /** Done when it returns, which a page that is being closed needs. @param {Pending} item */
+  /** Done when it returns, which a page that is being closed needs. @param {Pending} item @returns {boolean} whether it is kept */
   putNow(item) {
     try {
       this.#store?.setItem(this.#prefix + item.message_id, JSON.stringify(item));
+      return this.#store !== null;
     } catch {
       // Full or forbidden: it stays in memory, which is all that can be had.
+      return false;
     }
   }
 
@@ -93,33 +109,35 @@ export class DatabaseShelf {
     });
   }
 
+  /** @returns {Promise<Found>} */
   async all() {
-    const beside = await this.#other.all();
+    const { items: beside } = await this.#other.all();
     /** @type {Pending[]} */
     let found = [];
     try {
       found = await this.#run("readonly", (outbox) => outbox.getAll(this.#range()));
     } catch {
-      return beside;
+      // The connection may have gone (a newer page, site data cleared) and what is in the database with it, for this page.
+      return { items: beside, whole: false };
     }
     const known = new Set(found.map(({ message_id }) => message_id));
     for (const item of beside) {
-      if (!known.has(item.message_id)) await this.put(item);
-      await this.#other.remove(item.message_id);
+      if (known.has(item.message_id) || (await this.#write(item))) await this.#other.remove(item.message_id);
     }
-    return [...found, ...beside.filter(({ message_id }) => !known.has(message_id))].filter(whole);
+    return { items: [...found, ...beside.filter(({ message_id }) => !known.has(message_id))].filter(whole), whole: true };
   }
 
   /** @param {Pending} item */
   async put(item) {
     this.#writing.set(item.message_id, item);
-    try {
-      await this.#run("readwrite", (outbox) => outbox.put({ ...item, owner: this.#owner }));
-    } catch {
-      this.#other.putNow(item);
-    } finally {
-      this.#writing.delete(item.message_id);
-    }
+    const written = await this.#write(item);
+    this.#writing.delete(item.message_id);
+    return written || this.#other.putNow(item);
+  }
+
+  /** @param {Pending} item @returns {Promise<boolean>} whether the database has it */
+  #write(item) {
+    return this.#run("readwrite", (outbox) => outbox.put({ ...item, owner: this.#owner })).then(() => true, () => false);
   }
 
   /** @param {string} message_id */
@@ -150,13 +168,26 @@ export class DatabaseShelf {
 /** @param {IDBFactory} factory @returns {Promise<IDBDatabase>} */
 function open(factory) {
   return new Promise((resolve, reject) => {
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      reject(new Error("timeout"));
+    }, OPEN_TIMEOUT_MS);
     const request = factory.open(DATABASE, VERSION);
     request.onupgradeneeded = () => {
       request.result.createObjectStore(OUTBOX, { keyPath: ["owner", "message_id"] });
     };
-    request.onerror = () => reject(request.error);
+    request.onerror = () => {
+      clearTimeout(timer);
+      reject(request.error);
+    };
     request.onblocked = () => reject(new Error("blocked"));
     request.onsuccess = () => {
+      clearTimeout(timer);
+      if (late) {
+        request.result.close();
+        return;
+      }
       // A newer page must not have to wait for this one.
       request.result.onversionchange = () => request.result.close();
       resolve(request.result);

@@ -63,8 +63,8 @@ test("a stored message is shown until the log has come that far, but neither sen
 test("a message that is stored before it is on the shelf doesn't stay there", async () => {
   const kept = new Map();
   let write;
-  const slow = { all: async () => [...kept.values()], remove: async (id) => void kept.delete(id),
-    put: (one) => new Promise((resolve) => (write = () => resolve(kept.set(one.message_id, one)))) };
+  const slow = { all: async () => ({ items: [...kept.values()], whole: true }), remove: async (id) => void kept.delete(id),
+    put: (one) => new Promise((resolve) => (write = () => resolve(kept.set(one.message_id, one).size > 0))) };
   const outbox = new Outbox(slow);
   const one = item("1", "one");
   outbox.add(one);
@@ -123,6 +123,28 @@ test("what another tab has sent isn't sent again, even if this one didn't hear o
   assert.deepEqual([here.next("1"), here.of("1").length], [undefined, 1]);
 });
 
+test("what never got on the shelf isn't taken for sent, because it isn't there", async () => {
+  for (const store of [new Store(), null]) {
+    if (store) store.setItem = () => {
+      throw new Error("full");
+    };
+    const outbox = await opened(store);
+    const one = item("1", "one");
+    outbox.add(one);
+    await outbox.saved(one.message_id);
+    await outbox.load();
+    assert.deepEqual([outbox.next("1")?.content, outbox.waiting], ["one", 1]);
+  }
+});
+
+test("what another tab wrote and this one has never seen on the shelf is still to be sent", async () => {
+  const store = new Store();
+  const outbox = await opened(store);
+  outbox.heard({ type: "put", item: item("1", "one") });
+  await outbox.load();
+  assert.equal(outbox.next("1").content, "one");
+});
+
 test("it is bounded, and survives a storage that refuses or holds nonsense", async () => {
   const store = new Store();
   store.setItem("chinwag.outbox.7.x", "{");
@@ -148,4 +170,16 @@ test("message ids are UUIDv7 in ascending order, whatever the clock does", () =>
   }
   const at_ms = Number.parseInt(new MessageIds(() => now).next().replace("-", "").slice(0, 12), 16);
   assert.equal(at_ms, now);
+});
+
+test("ids go back with a clock that was far ahead", () => {
+  const real = 1_795_327_200_000;
+  let now = real + 3_600_000;
+  const made = new MessageIds(() => now);
+  const at_ms = () => Number.parseInt(made.next().replace("-", "").slice(0, 12), 16);
+  assert.equal(at_ms(), now);
+  now = real;
+  assert.equal(at_ms(), real);
+  now = real - 60_000;
+  assert.equal(at_ms(), real, "a minute is no reason to change the order");
 });
