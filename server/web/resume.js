@@ -1,7 +1,9 @@
 // @ts-check
 // Makes of a welcome what it says: positions resumed, conversations learnt page by page, rooms listened to again.
 
+import { sleep } from "./connection.js";
 import { RequestError } from "./link.js";
+import { backoff } from "./reconnect.js";
 
 const PREVIEWS_MAX = 30;
 
@@ -17,11 +19,16 @@ const PREVIEWS_MAX = 30;
 
 /** What begins or goes on: a session after its welcome, a room after `room.listen`. */
 export class Resume {
+  /** Whether all conversations of the user have been learnt on the link in use: what isn't among them is none of the user's. */
+  listed = false;
+
   #connection;
   #conversations;
   #logs;
   #receipts;
   #notify;
+  /** Rooms that this link doesn't hear yet, though the user listens. @type {Set<string>} */
+  #deaf = new Set();
 
   /**
    * @param {Connection} connection @param {Conversations} conversations @param {Logs} logs @param {Receipts} receipts
@@ -40,19 +47,40 @@ export class Resume {
     for (const outcome of welcome.resumed ?? []) this.#logs.resumed(outcome);
     const members = [...this.#conversations.all.values()].filter(({ member }) => member);
     const gone = new Set(members.map(({ id }) => id));
+    this.listed = false;
     this.#learn(welcome.conversations, gone);
+    this.#deaf = new Set([...this.#conversations.all.values()].filter(listensOnly).map(({ id }) => id));
     this.#connection.ready();
     this.#notify({ type: "conversations" });
     try {
       await this.#catchUp(link, welcome.next, gone, unsaid);
     } catch {
-      // The link is gone, and the next one begins again; or the server refuses, and what is here has to do.
+      // The link is gone, and the next one begins again.
     }
+  }
+
+  /** Returns whether a room isn't heard yet: what is sent there would be refused. @param {string} id */
+  awaits(id) {
+    return this.#deaf.has(id);
   }
 
   /** Listens in a public room. @param {{name: string} | {conversation: string}} which @returns {Promise<Conversation>} */
   async listen(which) {
     return this.#listening(await this.#connection.command("room.listen", which));
+  }
+
+  /**
+   * Returns a conversation that wasn't listed: the user has become a member of it since, or it is a room, which is listened to then.
+   * @param {string} id @returns {Promise<Conversation>}
+   */
+  async find(id) {
+    if (!this.#connection.guest) {
+      const answer = await this.#connection.ask("conversation", { conversation: id }).catch((error) => {
+        if (error.retryable) throw error;
+      });
+      if (answer?.conversation.role !== undefined) return this.#conversations.learn(answer.conversation);
+    }
+    return this.listen({ conversation: id });
   }
 
   /** @param {import("./conversation.js").Info[]} listed @param {Set<string>} gone memberships not listed yet */
@@ -65,21 +93,45 @@ export class Resume {
 
   /** @param {Link} link @param {string | undefined} next @param {Set<string>} gone @param {Positions[]} unsaid */
   async #catchUp(link, next, gone, unsaid) {
+    // What is refused for good costs what it would have said, and nothing else.
     while (next) {
-      const page = await link.request("conversations", { after: next, limit: this.#connection.limits.page });
+      const page = await this.#insist(link, "conversations", { after: next, limit: this.#connection.limits.page });
+      if (!page) break;
       this.#learn(page.conversations, gone);
       next = page.next;
     }
-    for (const id of gone) this.#conversations.left(id);
+    if (!next) {
+      for (const id of gone) this.#conversations.left(id);
+      this.listed = true;
+    }
     for (const positions of unsaid) {
-      for (const outcome of (await link.request("resume", { positions })).resumed) this.#logs.resumed(outcome);
+      const answer = await this.#insist(link, "resume", { positions });
+      for (const outcome of answer?.resumed ?? []) this.#logs.resumed(outcome);
     }
-    for (const conversation of [...this.#conversations.all.values()]) {
-      if (conversation.listening) await this.#listenAgain(link, conversation);
-      else if (conversation.kind === "direct") this.#receipts.received(conversation);
-    }
+    const all = [...this.#conversations.all.values()];
+    for (const conversation of all) if (conversation.kind === "direct") this.#receipts.received(conversation);
+    const again = await this.#listenAgain(link, all.filter(({ listening }) => listening), 0);
+    // The other rooms, and what is to be sent, needn't wait for those that can't be had now.
+    if (again.rooms.length > 0) void this.#listenLater(link, again).catch(() => {});
     this.#notify({ type: "conversations" });
     void this.#preview();
+  }
+
+  /**
+   * Asks, and asks again as long as the server says that it makes sense and the link lives.
+   * @param {Link} link @param {string} type @param {Record<string, unknown>} fields
+   * @returns {Promise<any>} null: refused; rejects when the link is gone
+   */
+  async #insist(link, type, fields) {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        return await link.request(type, fields);
+      } catch (error) {
+        if (!(error instanceof RequestError) || this.#connection.link !== link) throw error;
+        if (!error.retryable) return null;
+        await sleep(error.retry_after_ms ?? backoff(failures));
+      }
+    }
   }
 
   /** Asks for the newest message of conversations of which it wasn't told: those with something unread and the longest first. */
@@ -93,16 +145,39 @@ export class Resume {
     }
   }
 
-  /** @param {Link} link @param {Conversation} conversation */
-  async #listenAgain(link, conversation) {
-    const { epoch, position } = conversation.log;
-    try {
-      this.#listening(
-        await link.request("room.listen", { conversation: conversation.id, position: { epoch, seq: position } }),
-      );
-    } catch (error) {
-      if (!(error instanceof RequestError) || error.retryable) throw error;
-      this.#conversations.forget(conversation.id);
+  /**
+   * Listens again in rooms, each once.
+   * @param {Link} link @param {Conversation[]} rooms @param {number} failures rounds before this one
+   * @returns {Promise<{rooms: Conversation[], wait_ms: number}>} what to ask again for, and when; rejects when the link is gone
+   */
+  async #listenAgain(link, rooms, failures) {
+    const again = { rooms: /** @type {Conversation[]} */ ([]), wait_ms: 0 };
+    for (const conversation of rooms) {
+      const { id, log } = conversation;
+      try {
+        // It may have been left meanwhile.
+        const wanted = this.#conversations.all.get(id) === conversation && conversation.listening;
+        if (wanted) this.#listening(await link.request("room.listen", { conversation: id, position: { epoch: log.epoch, seq: log.position } }));
+      } catch (error) {
+        if (!(error instanceof RequestError) || this.#connection.link !== link) throw error;
+        if (error.retryable) {
+          again.rooms.push(conversation);
+          again.wait_ms = Math.max(again.wait_ms, error.retry_after_ms ?? backoff(failures));
+          continue;
+        }
+        this.#conversations.forget(id);
+      }
+      this.#deaf.delete(id);
+    }
+    return again;
+  }
+
+  /** Goes on until all rooms are heard or the link is gone. @param {Link} link @param {{rooms: Conversation[], wait_ms: number}} again */
+  async #listenLater(link, again) {
+    for (let failures = 1; again.rooms.length > 0; failures += 1) {
+      await sleep(again.wait_ms);
+      if (this.#connection.link !== link) return;
+      again = await this.#listenAgain(link, again.rooms, failures);
     }
   }
 
@@ -110,6 +185,7 @@ export class Resume {
   #listening(answer) {
     const conversation = this.#conversations.learn(answer.conversation);
     conversation.listening = true;
+    this.#deaf.delete(conversation.id);
     conversation.listeners = answer.listeners;
     conversation.listenerNames = answer.names;
     if (conversation.last === undefined && conversation.log.position > 0) void this.#conversations.relearn(conversation.id);
@@ -117,3 +193,6 @@ export class Resume {
     return conversation;
   }
 }
+
+/** @param {Conversation} conversation */
+const listensOnly = ({ listening, member }) => listening && !member;

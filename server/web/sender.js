@@ -18,6 +18,11 @@ import { backoff } from "./reconnect.js";
  * @typedef {import("./written.js").Written} Written
  */
 
+/** How long to wait for what the server is still saying after a welcome. */
+const AWAIT_MS = HOLE_MS / 4;
+/** Refusals of a conversation, not of the wish to hear it now. */
+const GONE = new Set(["not_found", "forbidden"]);
+
 /** Empties the outbox. */
 export class Sender {
   #connection;
@@ -74,10 +79,16 @@ export class Sender {
       const item = outbox.next(id);
       const link = this.#connection.link;
       if (!item || !link) return;
+      const known = this.#conversations.all.get(id);
+      if (known ? this.#resume.awaits(id) : !this.#resume.listed) {
+        // The server would refuse what it takes a moment later.
+        await sleep(AWAIT_MS);
+        continue;
+      }
       try {
-        const conversation = this.#conversations.all.get(id) ?? (await this.#resume.listen({ conversation: id }));
+        const conversation = known ?? (await this.#resume.find(id));
         // A guest is another user after every reconnect: the replay decides whether the message got through.
-        if (this.#connection.guest && conversation.log.hole) await sleep(HOLE_MS / 4);
+        if (this.#connection.guest && conversation.log.hole) await sleep(AWAIT_MS);
         else await this.#sendOne(link, outbox, conversation, item);
         failures = 0;
       } catch (error) {
@@ -87,10 +98,11 @@ export class Sender {
           await sleep(error.retry_after_ms ?? backoff(failures));
           failures += 1;
         } else {
-          outbox.fail(item.message_id, explain(error));
           const conversation = this.#conversations.all.get(id);
+          // It isn't the user's, and no room that may be heard: nobody could see that the message failed.
+          if (!conversation && this.#resume.listed && GONE.has(error.code)) this.#conversations.forget(id);
+          else outbox.fail(item.message_id, explain(error));
           if (conversation) this.#conversations.changed(conversation);
-          else this.#conversations.forget(id);
         }
       }
     }

@@ -128,6 +128,105 @@ test("a hole that stays is fetched", async () => {
   assert.deepEqual(texts(client), ["text 11", "text 12", "text 13"]);
 });
 
+test("rooms that can't be listened to now are asked for again, and the others don't wait", async () => {
+  const room = (id, more = {}) => ({ ...info(10), id, kind: "room", name: `room ${id}`, role: undefined, last: message(10, { conversation: id }), ...more });
+  const listening = (id, head) => ({ conversation: room(id, { head }), listeners: 1, names: ["ann"],
+    resumed: { conversation: id, outcome: "replayed", epoch: EPOCH, head, from: 11, to: head } });
+  const socket = await nth(0);
+  await welcome(socket, []);
+  for (const id of ["5", "6"]) {
+    const listened = client.listen({ conversation: id });
+    socket.reply(await socket.frame("room.listen"), { conversation: room(id), listeners: 1, names: ["ann"] });
+    await listened;
+  }
+  client.send(client.conversations.get("5"), "unsent");
+  await socket.frame("send");
+  socket.drop(4001);
+  const next = await nth(1);
+  await welcome(next, []);
+  const first = await next.frame("room.listen");
+  assert.equal(first.conversation, "5");
+  next.refuse(first, { code: "rate_limited", retryable: true, retry_after_ms: 60 });
+  const second = await next.frame("room.listen");
+  assert.equal(second.conversation, "6");
+  next.reply(second, listening("6", 10));
+  const again = await next.frame("room.listen");
+  assert.deepEqual([again.conversation, again.position], ["5", { epoch: EPOCH, seq: 10 }]);
+  next.refuse(again, { code: "unavailable", retryable: true, retry_after_ms: 20 });
+  const third = await next.frame("room.listen");
+  assert.deepEqual(next.frames.filter(({ type }) => type === "send"), [], "the room would refuse it");
+  next.reply(third, listening("5", 11));
+  next.say(message(11, { conversation: "5" }));
+  assert.deepEqual(client.conversations.get("5").entries.map(({ seq }) => seq), [11]);
+  assert.equal((await next.frame("send")).content, "unsent");
+  client.stop();
+});
+
+test("pages and positions that the server can't take now are said again", async () => {
+  const socket = await nth(0);
+  const hello = await socket.frame("hello");
+  const welcomed = { user: ANN, session: "s", protocol: 1, features: [], server_time: Date.now(), epoch: EPOCH, limits: { positions: 1 }, resumed: [] };
+  const listed = ["1", "2"].map((id) => info(10, { id, name: id, last: undefined }));
+  socket.reply(hello, { ...welcomed, conversations: listed });
+  await sleep(1);
+  socket.drop(4001);
+  const next = await nth(1);
+  next.reply(await next.frame("hello"), { ...welcomed, conversations: [listed[0]], next: "a" });
+  for (const code of ["rate_limited", "unavailable"]) next.refuse(await next.frame("conversations"), { code, retryable: true, retry_after_ms: 5 });
+  const page = await next.frame("conversations");
+  assert.equal(page.after, "a");
+  next.reply(page, { conversations: [listed[1]] });
+  next.refuse(await next.frame("resume"), { code: "rate_limited", retryable: true, retry_after_ms: 5 });
+  const resume = await next.frame("resume");
+  assert.deepEqual(resume.positions, { 2: { epoch: EPOCH, seq: 10 } });
+  next.reply(resume, { resumed: [{ conversation: "2", outcome: "gap", epoch: EPOCH, head: 12, from: 11, to: 12 }] });
+  assert.equal((await next.frame("history")).conversation, "2");
+  assert.deepEqual([...client.conversations.keys()], ["1", "2"]);
+  client.stop();
+});
+
+test("what waits for a conversation that isn't listed yet is kept, and sent when it is", async () => {
+  const waiting = { message_id: "019a0000-0000-7000-8000-000000000001", conversation: "2", content: "kept", at_ms: 1 };
+  localStorage.setItem(`chinwag.outbox.7.${waiting.message_id}`, JSON.stringify(waiting));
+  const socket = await nth(0);
+  const hello = await socket.frame("hello");
+  socket.reply(hello, { user: ANN, session: "s", protocol: 1, features: [], server_time: Date.now(), epoch: EPOCH, limits: {}, conversations: [info(10)], resumed: [], next: "a" });
+  const page = await socket.frame("conversations");
+  // Another tab writes there meanwhile.
+  client.send({ id: "2" }, "too");
+  await sleep(30);
+  assert.deepEqual(socket.frames.filter(({ type }) => type !== "delivered"), [], "nothing is asked of a conversation that may be on the next page");
+  socket.reply(page, { conversations: [info(3, { id: "2" })] });
+  for (const content of ["kept", "too"]) {
+    const sent = await socket.frame("send");
+    assert.deepEqual([sent.conversation, sent.content], ["2", content]);
+    socket.refuse(sent, { code: "spam" });
+  }
+  await sleep(1);
+  assert.deepEqual(client.outbox.of("2").map(({ error }) => error), ["spam", "spam"]);
+  client.stop();
+});
+
+test("what is refused in a conversation that isn't listed fails; only what is gone is given up", async () => {
+  const socket = await nth(0);
+  await welcome(socket, [info(10)]);
+  client.send({ id: "2" }, "full");
+  socket.refuse(await socket.frame("conversation"), { code: "not_found" });
+  socket.refuse(await socket.frame("room.listen"), { code: "too_many" });
+  await sleep(1);
+  assert.deepEqual(client.outbox.of("2").map(({ error }) => error), ["too_many"]);
+  client.send({ id: "3" }, "joined");
+  const asked = await socket.frame("conversation");
+  socket.reply(asked, { conversation: info(3, { id: "3" }) });
+  assert.equal((await socket.frame("send")).conversation, "3");
+  client.send({ id: "4" }, "gone");
+  socket.refuse(await socket.frame("conversation"), { code: "not_found" });
+  socket.refuse(await socket.frame("room.listen"), { code: "not_found" });
+  await sleep(1);
+  assert.deepEqual([client.outbox.of("4"), changes.filter(({ type }) => type === "notice").length], [[], 1]);
+  client.stop();
+});
+
 test("a reply that overtakes an event: the message is shown all the time, and once", async () => {
   const socket = await nth(0);
   await welcome(socket, [info(10)]);
