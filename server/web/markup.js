@@ -229,8 +229,8 @@ const characterBefore = (text, at) => (at === 0 ? "" : characterAt(text, at > 1 
 /** @param {number} unit of UTF-16 */
 const isLow = (unit) => unit >= 0xdc00 && unit < 0xe000;
 
-/** @param {string} text */
-const trimCode = (text) => (/^ .*[^ ].* $/s.test(text) ? text.slice(1, -1) : text);
+/** One blank on each side keeps backticks apart from those around the code. @param {string} text */
+const trimCode = (text) => (text.startsWith(" ") && text.endsWith(" ") && /[^ ]/.test(text) ? text.slice(1, -1) : text);
 
 /** Takes `[label](address)`. @param {string} text @param {number} start of `[` */
 function labelled(text, start) {
