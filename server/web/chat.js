@@ -2,6 +2,7 @@
 // The chat, for who has come in: puts client and views together. What is open is in the address (`route.js`). Loaded after the first
 // screen (`app.js`).
 
+import { el, setText, sync } from "./dom.js";
 import { explain } from "./errors.js";
 import { formatNumber, plural, t } from "./i18n.js";
 import { listen } from "./keys.js";
@@ -71,6 +72,7 @@ export function enter(who) {
   login = who;
   arrived = false;
   list.loading();
+  thread.composer.begin(who instanceof Guest ? `guest:${who.name}` : who.name);
   const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
   client = new Client(url, who, changed);
   client.start();
@@ -95,12 +97,22 @@ function leave(error) {
   clearTimeout(roomsTimer);
   listening.forget();
   for (const node of document.querySelectorAll("dialog")) node.close();
-  thread.nothing("", "");
-  thread.client = null;
+  clear();
   app.hidden = true;
   document.title = t("app.title");
   showStatus(null, false);
   outside.left(error);
+}
+
+/** Leaves nothing of a user to the next one, not even where it isn't seen. */
+function clear() {
+  thread.composer.forget();
+  thread.nothing("", "");
+  thread.client = null;
+  sync(thread.entries, [], String, () => el("li"));
+  thread.picture.replaceChildren();
+  for (const node of [thread.title, thread.about, thread.typing, byId("announce")]) setText(node, "");
+  list.loading();
 }
 
 /** @param {import("./protocol.js").Change} change */

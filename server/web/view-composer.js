@@ -21,9 +21,57 @@ const DRAFTS_MAX = 50;
  * @typedef {{send: (text: string) => void, edit: (text: string) => void, typing: (active: boolean) => void, editLast: () => void}} Actions
  */
 
+/** What one user is writing, by conversation. */
+export class Drafts {
+  #owner = "";
+  /** @type {Map<string, string>} */
+  #drafts = new Map();
+
+  /** Takes what a page before this one has left, if it was the same user's. @param {string} owner */
+  begin(owner) {
+    this.#owner = owner;
+    this.#drafts.clear();
+    try {
+      const kept = JSON.parse(storage("sessionStorage")?.getItem(DRAFTS_KEY) ?? "null");
+      if (kept.owner !== owner) throw new Error("another user's");
+      for (const [key, draft] of kept.drafts) if (typeof key === "string" && typeof draft === "string") this.#drafts.set(key, draft);
+    } catch {
+      this.#clear();
+    }
+  }
+
+  /** @param {string} key */
+  get(key) {
+    return this.#drafts.get(key) ?? "";
+  }
+
+  /** @param {string} key @param {string} draft */
+  set(key, draft) {
+    this.#drafts.delete(key);
+    if (draft) this.#drafts.set(key, draft);
+    if (this.#drafts.size > DRAFTS_MAX) this.#drafts.delete(this.#drafts.keys().next().value ?? "");
+    try {
+      storage("sessionStorage")?.setItem(DRAFTS_KEY, JSON.stringify({ owner: this.#owner, drafts: [...this.#drafts] }));
+    } catch {
+      // Full or forbidden: they are kept until a reload.
+    }
+  }
+
+  /** The user has gone: nothing is left for the next one. */
+  forget() {
+    this.#owner = "";
+    this.#clear();
+  }
+
+  #clear() {
+    this.#drafts.clear();
+    storage("sessionStorage")?.removeItem(DRAFTS_KEY);
+  }
+}
+
 /** The form below the messages. */
 export class Composer {
-  #drafts = kept();
+  #drafts = new Drafts();
   #key = "";
   #editing = false;
   #said_ms = 0;
@@ -51,12 +99,27 @@ export class Composer {
     this.#fit();
   }
 
+  /** Somebody has come in. @param {string} owner who */
+  begin(owner) {
+    this.#drafts.begin(owner);
+  }
+
+  /** Forgets whatever was written: the user has gone. */
+  forget() {
+    this.#still();
+    this.#key = "";
+    this.#editing = false;
+    this.banner.hidden = true;
+    this.input.value = "";
+    this.#drafts.forget();
+  }
+
   /** Shows what was being written in a conversation. @param {string} key */
   open(key) {
     if (key === this.#key) return;
     this.#leave();
     this.#key = key;
-    this.input.value = this.#drafts.get(key) ?? "";
+    this.input.value = this.#drafts.get(key);
     this.#fit();
   }
 
@@ -75,7 +138,7 @@ export class Composer {
     if (!this.#editing) return;
     this.#editing = false;
     this.banner.hidden = true;
-    this.input.value = this.#drafts.get(this.#key) ?? "";
+    this.input.value = this.#drafts.get(this.#key);
     this.#fit();
     this.input.focus();
   }
@@ -121,19 +184,7 @@ export class Composer {
       this.#editing = false;
       this.banner.hidden = true;
     } else if (this.#key) {
-      this.#keep(this.input.value);
-    }
-  }
-
-  /** @param {string} draft */
-  #keep(draft) {
-    this.#drafts.delete(this.#key);
-    if (draft) this.#drafts.set(this.#key, draft);
-    if (this.#drafts.size > DRAFTS_MAX) this.#drafts.delete(this.#drafts.keys().next().value ?? "");
-    try {
-      storage("sessionStorage")?.setItem(DRAFTS_KEY, JSON.stringify([...this.#drafts]));
-    } catch {
-      // Full or forbidden: they are kept until a reload.
+      this.#drafts.set(this.#key, this.input.value);
     }
   }
 
@@ -147,7 +198,7 @@ export class Composer {
       this.actions.edit(text);
     } else {
       this.input.value = "";
-      this.#keep("");
+      this.#drafts.set(this.#key, "");
       this.#fit();
       this.actions.send(text);
     }
@@ -174,7 +225,7 @@ export class Composer {
     this.#fit();
     if (this.input.value.includes(":")) void this.loadEmoji().catch(() => {});
     if (this.#editing) return;
-    this.#keep(this.input.value);
+    this.#drafts.set(this.#key, this.input.value);
     clearTimeout(this.#idle);
     if (this.input.value.trim() === "") {
       this.#still();
@@ -210,14 +261,4 @@ function characters(text) {
   let count = 0;
   for (const _ of text) count += 1;
   return count;
-}
-
-/** @returns {Map<string, string>} what this tab's page had before */
-function kept() {
-  try {
-    const drafts = JSON.parse(storage("sessionStorage")?.getItem(DRAFTS_KEY) ?? "[]");
-    return new Map(drafts.filter((/** @type {any} */ draft) => draft?.length === 2 && draft.every((/** @type {any} */ part) => typeof part === "string")));
-  } catch {
-    return new Map();
-  }
 }

@@ -54,7 +54,7 @@ export class List {
         iconButton("out", t("list.logout"), actions.leave)));
   }
 
-  /** Shows that the conversations are on their way. */
+  /** Shows that the conversations are on their way, and nothing of who was here before. */
   loading() {
     this.listed = [];
     this.rooms = null;
@@ -66,6 +66,10 @@ export class List {
     setText(this.empty, t("list.loading"));
     this.filter.value = "";
     this.clear.hidden = true;
+    delete this.profile.dataset.who;
+    this.profile.querySelector(".tag")?.remove();
+    setText(this.me, "");
+    this.picture.replaceChildren();
   }
 
   /** @param {Client} client @param {Conversation | null} current */
