@@ -2,12 +2,15 @@
 // Accounts over HTTP, and the session that this browser remembers. Access tokens are sent in the hello frame, never in a URL.
 
 import { t } from "./i18n.js";
+import { storage } from "./shelf.js";
 
 /** Where the session of an account is kept, for all tabs. */
 export const KEY = "chinwag.session";
 const GUEST_KEY = "chinwag.guest";
 /** A token that runs out this soon is changed before it is used. */
 const EARLY_MS = 60_000;
+/** An answer that takes longer doesn't come; other tabs wait for it as well. */
+const TIMEOUT_MS = 15_000;
 
 /** @typedef {{username: string, user_id?: string, token: string, refresh_token: string, expires_at_ms: number}} Saved */
 
@@ -31,21 +34,40 @@ async function post(path, body, token) {
       method: "POST",
       headers: { "content-type": "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) },
       body: JSON.stringify(body),
+      signal: AbortSignal.timeout(TIMEOUT_MS),
     });
   } catch {
-    throw new RestError(0, t("error.unreachable"), "unreachable");
+    throw unreachable();
   }
-  const answer = await response.json().catch(() => ({}));
-  if (response.ok) return answer;
-  throw new RestError(response.status, answer.error ?? t("error.status", { status: response.status }), answer.code ?? "", answer);
+  const answer = await response.json().catch(() => null);
+  if (!response.ok) throw refused(response.status, answer ?? {});
+  // Its end didn't come.
+  if (answer === null) throw unreachable();
+  return answer;
 }
 
-/** @param {string} key @param {Storage} store @returns {any} */
-function load(key, store) {
+const unreachable = () => new RestError(0, t("error.unreachable"), "unreachable");
+
+/** @param {number} status @param {any} answer */
+function refused(status, answer) {
+  return new RestError(status, answer.error ?? t("error.status", { status }), answer.code ?? "", answer);
+}
+
+/** @param {string} key @param {"localStorage" | "sessionStorage"} where @returns {any} */
+function load(key, where) {
   try {
-    return JSON.parse(store.getItem(key) ?? "null");
+    return JSON.parse(storage(where)?.getItem(key) ?? "null");
   } catch {
     return null;
+  }
+}
+
+/** @param {string} key @param {"localStorage" | "sessionStorage"} where @param {object} value */
+function save(key, where, value) {
+  try {
+    storage(where)?.setItem(key, JSON.stringify(value));
+  } catch {
+    // Full or forbidden: the session lasts until a reload, which is all that can be had.
   }
 }
 
@@ -62,7 +84,7 @@ export class Account {
 
   /** @returns {Account | null} who was logged in here */
   static remembered() {
-    const saved = load(KEY, localStorage);
+    const saved = load(KEY, "localStorage");
     return saved?.refresh_token ? new Account(saved) : null;
   }
 
@@ -90,7 +112,7 @@ export class Account {
   /** Gets a new token; rejects with a {@link RestError}, of status 401 when the session is over. */
   async refresh() {
     const refresh = async () => {
-      const kept = load(KEY, localStorage);
+      const kept = load(KEY, "localStorage");
       if (kept?.username === this.#saved.username && kept.token !== this.#saved.token) {
         // Another tab has done it.
         this.#saved = kept;
@@ -110,7 +132,7 @@ export class Account {
 
   /** Ends the session here. */
   forget() {
-    if (load(KEY, localStorage)?.username === this.#saved.username) localStorage.removeItem(KEY);
+    if (load(KEY, "localStorage")?.username === this.#saved.username) storage("localStorage")?.removeItem(KEY);
   }
 }
 
@@ -125,13 +147,13 @@ export class Guest {
 
   /** @returns {Guest | null} */
   static remembered() {
-    const saved = load(GUEST_KEY, sessionStorage);
+    const saved = load(GUEST_KEY, "sessionStorage");
     return saved?.name ? new Guest(saved.name) : null;
   }
 
   /** Called when the server has let the guest in. */
   remember() {
-    sessionStorage.setItem(GUEST_KEY, JSON.stringify({ name: this.name }));
+    save(GUEST_KEY, "sessionStorage", { name: this.name });
   }
 
   async credentials() {
@@ -147,7 +169,7 @@ export class Guest {
   }
 
   forget() {
-    sessionStorage.removeItem(GUEST_KEY);
+    storage("sessionStorage")?.removeItem(GUEST_KEY);
   }
 }
 
@@ -160,6 +182,6 @@ function keep(answer, before = {}) {
     refresh_token: answer.refresh_token,
     expires_at_ms: Date.now() + (answer.expires_in ?? 3600) * 1000,
   };
-  localStorage.setItem(KEY, JSON.stringify(saved));
+  save(KEY, "localStorage", saved);
   return saved;
 }
