@@ -3,7 +3,7 @@
 
 import { TokenNeeded, get, token } from "./api.js";
 import { el, setText, sync } from "./dom.js";
-import { span } from "./format.js";
+import { routeOf, span } from "./format.js";
 import { ActionsView } from "./view-actions.js";
 import { ActorsView } from "./view-actors.js";
 import { ConversationsView } from "./view-conversations.js";
@@ -39,10 +39,9 @@ const views = {
 let shown = "";
 
 function route() {
-  const [name, ...rest] = location.hash.slice(1).split("/");
-  const next = name in views ? name : "overview";
+  const { view: next, rest } = routeOf(location.hash, views);
   setText(said, "");
-  views[next].open?.(decodeURIComponent(rest.join("/")));
+  views[next].open?.(rest);
   if (next !== shown) {
     shown = next;
     main.replaceChildren(views[shown].node);

@@ -1,5 +1,5 @@
 // @ts-check
-// Numbers as people read them.
+// Numbers as people read them, and text as they type it. Pure.
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3, notation: "compact" });
@@ -65,4 +65,24 @@ export function percentile(bounds, counts, share) {
     seen += counts[at];
   }
   return undefined;
+}
+
+/** @param {string} text */
+const typed = (text) => text.replace(/\s+/gu, " ").trim();
+
+/** Whether two texts are the same to who types one of them: blanks of whatever kind and number look alike. @param {string} a @param {string} b */
+export const sameText = (a, b) => typed(a) === typed(b);
+
+/**
+ * Takes an address of the console apart: the view, and the one thing that it shows, if any.
+ * @param {string} hash with "#" @param {object} views by name
+ */
+export function routeOf(hash, views) {
+  const [name, ...rest] = hash.slice(1).split("/");
+  const view = Object.hasOwn(views, name) ? name : "overview";
+  try {
+    return { view, rest: decodeURIComponent(rest.join("/")) };
+  } catch {
+    return { view, rest: rest.join("/") };
+  }
 }

@@ -3,7 +3,7 @@
 
 import { act, get } from "./api.js";
 import { el, setText } from "./dom.js";
-import { clock } from "./format.js";
+import { clock, sameText } from "./format.js";
 import { Table } from "./table.js";
 
 const dialog = /** @type {HTMLDialogElement} */ (document.querySelector("#confirm"));
@@ -18,7 +18,7 @@ export function confirmed(question, effect, target, path, fields, how = "typed")
   const input = el("input", { name: "confirm", autocomplete: "off", spellcheck: "false", required: true });
   const go = el("button", { type: "submit", class: "danger", text: "Yes, do it", disabled: how === "typed" });
   const problem = el("p", { class: "problem", role: "alert" });
-  input.addEventListener("input", () => (go.disabled = input.value !== target));
+  input.addEventListener("input", () => (go.disabled = !sameText(input.value, target)));
   const form = el("form", { method: "dialog" }, el("h2", { id: "question", text: question }), el("p", { text: effect }),
     how === "typed" && el("label", {}, el("span", { text: `Type ${target} to confirm` }), input), problem,
     el("p", { class: "buttons" }, el("button", { type: "button", text: "Cancel", onclick: () => dialog.close() }), go));
