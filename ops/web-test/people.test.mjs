@@ -120,20 +120,18 @@ step("what comes while one reads above doesn't move what one reads", async () =>
 
 step("a message is edited, quoted and deleted by pointer", async () => {
   await ann.say("Rehearsal at sevn");
-  await ann.message("Rehearsal at sevn").hover();
-  await ann.page.locator(".tools").getByRole("button", { name: "Edit" }).click();
+  await (await ann.tool(ann.message("Rehearsal at sevn"), "Edit")).click();
   await ann.page.getByLabel("Message", { exact: true }).fill("Rehearsal at seven");
   await ann.page.keyboard.press("Enter");
   await bob.sees("Rehearsal at seven");
   await bob.message("Rehearsal at seven").locator(".edited").waitFor();
-  await bob.message("Rehearsal at seven").hover();
+  const quote = await bob.tool(bob.message("Rehearsal at seven"), "Quote");
   assert.equal(await bob.page.locator(".tools").getByRole("button", { name: "Delete" }).count(), 0, "only one's own");
-  await bob.page.locator(".tools").getByRole("button", { name: "Quote" }).click();
+  await quote.click();
   await bob.page.keyboard.type("I'll be late");
   await bob.page.keyboard.press("Enter");
   await ann.page.locator(".message blockquote", { hasText: "Rehearsal at seven" }).waitFor();
-  await ann.message("Rehearsal at seven").first().hover();
-  const remove = ann.page.locator(".tools").getByRole("button", { name: "Delete" });
+  const remove = await ann.tool(ann.message("Rehearsal at seven").first(), "Delete");
   await remove.click();
   await remove.click();
   await bob.sees("Message deleted");

@@ -112,6 +112,20 @@ export class Visitor {
     return messages.filter({ has: this.page.locator(".text", { hasText: whole }) });
   }
 
+  /**
+   * Points at a message until its buttons are there, as a hand that doesn't lie still does: a message that isn't stored yet has none.
+   * Returns the button of this name.
+   */
+  async tool(message, name) {
+    const button = this.page.locator(".tools").getByRole("button", { name });
+    for (let tries = 0; tries < 20 && !(await button.isVisible()); tries++) {
+      await this.page.mouse.move(1, 1);
+      await message.hover();
+      await button.waitFor({ timeout: 500 }).catch(() => {});
+    }
+    return button;
+  }
+
   async sees(text, exact = true) {
     await this.message(text, exact).first().waitFor();
   }
