@@ -459,6 +459,55 @@ def the_plain_face_speaks_in_lines(world):
             expect(f"password in {path}", PASSWORD.encode() in path.read_bytes(), False)
 
 
+def lines_are_neither_lost_nor_passed_over(world):
+    """Pipes: messages of a chat opened while one was away are told of; a killed run's unread lines are the next run's."""
+    world.register("ann", "bob")
+    expect("exit", world.plain("ann", "hi\nthere\n", "--to", "bob").returncode, 0)
+    told = "* 2 unread in @ann; /open ann, then /history 2 shows them"
+    expect("unread messages are told of", told in world.plain("bob", "/me\n").stdout, True)
+    shown = world.plain("bob", "/open ann\n/history 2\n").stdout
+    expect("told once", "unread" in shown, False)
+    expect("shown", [line for line in shown.splitlines() if line.startswith("[@ann] ")],
+           ["[@ann] ann: hi", "[@ann] ann: there"])
+    # A slow reader: the client has what isn't printed yet, and notes where it is meanwhile.
+    stuck = subprocess.Popen(world.command("bob", "--to", "ann", "--follow"), stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, bufsize=0)
+    heard = b""
+    try:
+        while b"you are in @ann" not in heard:
+            heard += stuck.stdout.readline()
+        count = 300
+        texts = [f"{number} " + "x" * 2000 for number in range(count)]
+        expect("exit", world.plain("ann", "\n".join(texts) + "\n", "--to", "bob").returncode, 0)
+        # Longer than it is from one note of where it is to the next.
+        until = time.monotonic() + 2.5
+        while time.monotonic() < until:
+            heard += stuck.stdout.read(4096)
+            time.sleep(0.04)
+    finally:
+        stuck.kill()
+        # What was in the pipe was printed.
+        heard += stuck.stdout.read()
+        stuck.wait()
+    found = [int(number) for number in re.findall(rb"^\[@ann\] ann: (\d+) x", heard, re.MULTILINE)]
+    expect("exit", world.plain("ann", "the end\n", "--to", "bob").returncode, 0)
+    following = subprocess.Popen(world.command("bob", "--follow"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                 text=True)
+    rest = []
+    try:
+        while not rest or "ann: the end" not in rest[-1]:
+            rest.append(following.stdout.readline())
+            if not rest[-1]:
+                raise Failed(f"the next run ended: {rest}")
+    finally:
+        following.kill()
+        following.wait()
+    later = [int(number) for number in re.findall(r"^\[@ann\] ann: (\d+) x", "".join(rest), re.MULTILINE)]
+    expect("it was killed before the end", 0 < len(found) < count, True)
+    expect("all were printed", sorted(set(found + later)), list(range(count)))
+    expect("no more were printed twice than in a second or two", len(found) + len(later) <= count + 150, True)
+
+
 def the_first_run_asks_and_the_next_one_knows(world):
     """Server, name and password are asked for, an account is made; the password is never on the screen, and isn't asked for again."""
     command = [world.client, "--data", str(world.directory / "of-ann")]
@@ -500,6 +549,7 @@ TESTS = [
     narrow_terminals_have_one_pane,
     others_words_cannot_act_on_the_terminal,
     the_plain_face_speaks_in_lines,
+    lines_are_neither_lost_nor_passed_over,
 ]
 
 

@@ -347,7 +347,9 @@ impl Client {
         }
     }
 
-    /// Returns what the next run needs to go on from here: [`Config::resume`].
+    /// Returns what the next run needs to go on from here: [`Config::resume`]. It is ahead of the stream of events, by those that wait to be
+    /// taken: a program that must hear each one, also when it is killed, keeps the positions of the [`Event::Logged`] and
+    /// [`Event::Restarted`] that it has dealt with in place of these.
     pub fn resume(&self) -> Resume {
         self.view(Model::resume)
     }

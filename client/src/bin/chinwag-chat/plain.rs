@@ -1,13 +1,12 @@
 //! The plain face: lines in, lines out. `[#room] name: text` is a message, `* …` is about the program.
 
-use std::{
-    collections::HashSet,
-    io::{BufRead as _, Write as _},
-    time::Duration,
-};
+mod lines;
+mod printed;
+
+use std::{collections::HashSet, io::BufRead as _, time::Duration};
 
 use chinwag_client::{
-    Client, Connection, ConversationId, ConversationKind, Error, Event, PendingState,
+    Client, Connection, ConversationId, ConversationKind, Error, Event, PendingState, Position,
     wire::{LoggedEvent, LoggedKind},
 };
 use tokio::{
@@ -22,8 +21,9 @@ use crate::{
     perform::{self, Done, Then},
     slash::{self, Line},
     store::State,
-    text,
 };
+use lines::{line_of, say, unread_line};
+use printed::{Printed, before_window};
 
 /// Lines read ahead.
 const LINES_AHEAD: usize = 64;
@@ -43,13 +43,17 @@ struct Plain {
     current: Option<ConversationId>,
     /// Messages written here, which needn't be printed.
     written: HashSet<Uuid>,
+    printed: Printed,
+    /// Conversations that came to be known in this run, of whose unread messages nothing was said yet.
+    fresh: HashSet<ConversationId>,
     kept: State,
 }
 
 /// Runs until the input ends or somebody says so. `false`: messages are left in the outbox, or the session is over.
 pub async fn run(chat: Chat, mut events: mpsc::Receiver<Event>) -> anyhow::Result<bool> {
     let kept = chat.state.clone();
-    let mut plain = Plain { current: None, written: HashSet::new(), kept, chat };
+    let printed = Printed::after(&kept.resume);
+    let mut plain = Plain { current: None, written: HashSet::new(), printed, fresh: HashSet::new(), kept, chat };
     let mut terminate = signal(SignalKind::terminate())?;
     let mut lines = read_lines();
     // Where to go is found out as soon as there is a connection; lines wait for it.
@@ -115,9 +119,7 @@ pub async fn run(chat: Chat, mut events: mpsc::Receiver<Event>) -> anyhow::Resul
             }
         }
     }
-    let clean = plain.finish(&mut events).await;
-    client.close().await;
-    Ok(clean)
+    Ok(plain.finish(&mut events).await)
 }
 
 /// Where to go at first.
@@ -155,24 +157,36 @@ impl Plain {
     /// Takes an event; `Some`: it was the last one.
     fn hear(&mut self, event: Event) -> Option<bool> {
         match event {
-            Event::Logged { event, own } => self.print(&event, own),
+            Event::Logged { event, own } => {
+                self.print(&event, own);
+                self.printed.to(event.conversation, Position { epoch: event.epoch, seq: event.seq });
+            }
             Event::Connection(Connection::Online) => say("* connected"),
             Event::Connection(Connection::Waiting { why, .. }) => {
-                say(&format!("* not connected: {}", text::line(&why)));
+                say(&format!("* not connected: {why}"));
             }
             Event::Connection(Connection::Ended(reason)) => {
-                say(&format!("* {}", text::line(&reason.to_string())));
+                say(&format!("* {reason}"));
                 return Some(false);
             }
             Event::Failed { message_id, error } => {
                 self.written.remove(&message_id);
-                say(&format!("* not sent: {} (/retry or /discard)", text::line(&error)));
+                say(&format!("* not sent: {error} (/retry or /discard)"));
             }
-            Event::Restarted { conversation, .. } => {
+            Event::Restarted { conversation, position } => {
+                self.printed.to(conversation, position);
                 say(&format!("* {}: more was said than is shown here; /history shows it", self.label(conversation)));
             }
-            Event::Removed(id) if self.current == Some(id) => self.current = None,
-            Event::Notification { message, .. } => say(&format!("* the operator says: {}", text::line(&message))),
+            Event::Added(id) => self.added(id),
+            Event::Changed(id) => self.tell_unread(id),
+            Event::Removed(id) => {
+                self.printed.forget(id);
+                self.fresh.remove(&id);
+                if self.current == Some(id) {
+                    self.current = None;
+                }
+            }
+            Event::Notification { message, .. } => say(&format!("* the operator says: {message}")),
             _ => {}
         }
         None
@@ -188,6 +202,36 @@ impl Plain {
         self.chat.client.seen(event.conversation);
     }
 
+    /// What is new in a conversation of an earlier run comes by itself; of another one only its number is known.
+    fn added(&mut self, id: ConversationId) {
+        if self.printed.is_of_earlier_run(id) {
+            return;
+        }
+        if let Some(began) = self.chat.client.view(|model| model.conversation(id).map(before_window)) {
+            self.printed.begin(id, began);
+            self.fresh.insert(id);
+            self.tell_unread(id);
+        }
+    }
+
+    /// Says once that messages came before this run, which aren't printed by themselves.
+    fn tell_unread(&mut self, id: ConversationId) {
+        if !self.fresh.contains(&id) {
+            return;
+        }
+        let unread = self.chat.client.view(|model| {
+            let one = model.conversation(id)?;
+            let others = one.entries.iter().filter(|entry| entry.event == LoggedKind::Message && !model.is_own(entry));
+            // What is in the window is printed.
+            let unread = one.unread.saturating_sub(others.count() as u64);
+            (unread > 0).then(|| unread_line(unread, &perform::label(one), &one.name))
+        });
+        if let Some(unread) = unread {
+            self.fresh.remove(&id);
+            say(&unread);
+        }
+    }
+
     fn label(&self, id: ConversationId) -> String {
         self.chat.client.view(|model| model.conversation(id).map_or(format!("#{id}"), perform::label))
     }
@@ -196,7 +240,7 @@ impl Plain {
     async fn take(&mut self, line: &str) -> bool {
         match slash::read(line) {
             Line::Nothing => {}
-            Line::Wrong(wrong) => say(&format!("* {}", text::line(&wrong))),
+            Line::Wrong(wrong) => say(&format!("* {wrong}")),
             Line::Text(words) => match self.current {
                 None => say("* You must join a room first"),
                 Some(current) => match self.chat.client.send(current, &words) {
@@ -214,7 +258,7 @@ impl Plain {
                 match perform::perform(&self.chat.client, account, self.current, command).await {
                     Ok(Done { then: Then::Quit, .. }) => return false,
                     Ok(done) => self.done(done).await,
-                    Err(error) => say(&format!("* {}", text::line(&error.to_string()))),
+                    Err(error) => say(&format!("* {error}")),
                 }
             }
         }
@@ -260,12 +304,15 @@ impl Plain {
         let label = self.label(id);
         shown.iter().for_each(|line| say(&format!("[{label}] {line}")));
         say(&format!("* that is the history, {} lines", shown.len()));
+        client.seen(id);
     }
 
     /// Keeps where the program is, for the next run.
     fn keep(&mut self) {
         let open = self.current.map(|id| (id, self.label(id)));
-        let state = State { resume: self.chat.client.resume(), open };
+        let client = &self.chat.client;
+        let began = |id| client.view(|model| model.conversation(id).map(before_window));
+        let state = State { resume: self.printed.resume(client.resume(), began), open };
         if state != self.kept {
             if let Err(error) = self.chat.store.keep(&state) {
                 say(&format!("* {error:#}"));
@@ -274,7 +321,7 @@ impl Plain {
         }
     }
 
-    /// Sends what is left.
+    /// Sends what is left, and ends the connection.
     async fn finish(&mut self, events: &mut mpsc::Receiver<Event>) -> bool {
         let client = self.chat.client.clone();
         let mut flushed = false;
@@ -295,35 +342,19 @@ impl Plain {
         while let Ok(event) = events.try_recv() {
             self.hear(event);
         }
+        // What the driver still holds comes with its end, and is printed before it is noted where this run was.
+        client.close().await;
+        while let Ok(event) = events.try_recv() {
+            if !matches!(event, Event::Connection(_)) {
+                self.hear(event);
+            }
+        }
         self.keep();
         let left = client.view(|model| model.outbox().iter().filter(|item| item.state != PendingState::Stored).count());
         if left > 0 {
             say(&format!("* messages that wait for the next run: {left}"));
         }
         flushed && left == 0
-    }
-}
-
-/// Shows an event of a log in one line; `None`: it isn't shown.
-fn line_of(event: &LoggedEvent) -> Option<String> {
-    let name = text::line(&event.sender.name);
-    let content = text::line(event.content.as_deref().unwrap_or_default());
-    Some(match event.event {
-        LoggedKind::Message if event.deleted => format!("{name}: [Message deleted]"),
-        LoggedKind::Message => format!("{name}: {content}"),
-        LoggedKind::Edited if event.content.is_some() => format!("{name} edited: {content}"),
-        LoggedKind::Deleted => format!("{name} deleted a message"),
-        LoggedKind::MemberJoined => format!("* {name} joined"),
-        LoggedKind::MemberLeft => format!("* {name} left"),
-        LoggedKind::Edited | LoggedKind::Unknown => return None,
-    })
-}
-
-/// Prints a line at once. Nobody is left to be told when the reader has gone: the program ends as `SIGPIPE` would have it.
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
     }
 }
 

@@ -2,6 +2,9 @@
 
 use chinwag_client::ConversationId;
 
+/// Messages that `/history` shows at most.
+pub const HISTORY_MAX: usize = 1000;
+
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Slash {
@@ -122,7 +125,7 @@ fn command(name: &str, arguments: &str) -> Result<Slash, String> {
         "group" => Slash::Group(text("a name")?),
         "edit" | "e" => Slash::Edit(text("the new text")?),
         "delete" | "del" => Slash::Delete,
-        "history" => Slash::History(number(50, 1000)?),
+        "history" => Slash::History(number(50, HISTORY_MAX)?),
         "retry" => Slash::Retry,
         "discard" => Slash::Discard,
         "nick" => Slash::Nick((!arguments.is_empty()).then(|| arguments.to_owned())),
