@@ -29,7 +29,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(UNFINISHED),
         Err(error) => {
-            eprintln!("chinwag-chat: {error:#}");
+            eprintln!("chinwag-chat: {}", text::line(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

@@ -119,7 +119,7 @@ fn list_line(one: &Conversation, columns: usize, look: &Look) -> Line<'static> {
 }
 
 fn draw_main(frame: &mut Frame<'_>, area: Rect, model: &Model, app: &mut App) -> bool {
-    let banner = banner(model);
+    let banner = banner(&model.connection, model.outbox().waiting());
     let prompt = 2;
     let (lines, cursor) = app.editor.layout(usize::from(area.width).saturating_sub(prompt + 1));
     let editor_rows = lines.len().min(EDITOR_MAX).min(usize::from(area.height) / 2).max(1);
@@ -204,19 +204,19 @@ fn header(open: Option<&Conversation>, columns: usize, app: &App) -> Line<'stati
 }
 
 /// Says that there is no connection.
-fn banner(model: &Model) -> Option<String> {
-    let unsent = match model.outbox().waiting() {
+fn banner(connection: &Connection, waiting: usize) -> Option<String> {
+    let unsent = match waiting {
         0 => String::new(),
         count => format!(" · unsent: {count}"),
     };
-    match &model.connection {
+    match connection {
         Connection::Online => None,
         Connection::Connecting => Some(format!("Connecting…{unsent}")),
         Connection::Waiting { until, why } => {
             let seconds = until.saturating_duration_since(Instant::now()).as_secs() + 1;
             Some(format!("Not connected, next try in {seconds} s{unsent} · {}", text::line(why)))
         }
-        Connection::Ended(reason) => Some(format!("{reason}{unsent}")),
+        Connection::Ended(reason) => Some(format!("{}{unsent}", text::line(&reason.to_string()))),
     }
 }
 
@@ -267,5 +267,19 @@ fn draw_editor(frame: &mut Frame<'_>, area: Rect, lines: &[String], (row, column
     if app.pane == Pane::Thread {
         let at = (area.x + 2 + column as u16, area.y + (row - first) as u16);
         frame.set_cursor_position((at.0.min(area.right().saturating_sub(1)), at.1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chinwag_client::EndReason;
+
+    use super::*;
+
+    #[test]
+    fn why_it_ended_is_shown_and_not_done() {
+        let ended = Connection::Ended(EndReason::Refused("no\u{1b}]0;x\u{7}".into()));
+        assert_eq!(banner(&ended, 2).unwrap(), "no\u{fffd}]0;x\u{fffd} · unsent: 2");
+        assert_eq!(banner(&Connection::Online, 2), None);
     }
 }

@@ -125,7 +125,7 @@ async fn finish(mut app: App, events: &mut mpsc::Receiver<Event>) -> anyhow::Res
                 // So that the next run asks for the password.
                 let _ = account.logout().await;
             }
-            eprintln!("Ended: {reason}");
+            eprintln!("Ended: {}", crate::text::line(&reason.to_string()));
             Ok(app.quit == Some(true))
         }
     }
