@@ -212,10 +212,45 @@ step("who leaves a group hears it no more, and may come back by the link", async
   await cleo.sees("Was it the tenors?");
 });
 
-step("logging out in one tab logs out all", async () => {
+step("logging out in one tab logs out all, and leaves nothing to who comes next", async () => {
+  await bob.page.bringToFront();
+  await bob.open("Choir");
+  await bob.page.getByLabel("Message", { exact: true }).fill("never meant for dora");
   await second.bringToFront();
   await second.getByRole("button", { name: "Log out" }).click();
   await second.locator("#entry").waitFor();
   await bob.page.locator("#entry").waitFor();
   assert.equal(await bob.page.evaluate(() => localStorage.getItem("chinwag.session")), null);
+  await bob.page.bringToFront();
+  const left = await bob.page.evaluate(() => [document.body.textContent, document.querySelector("textarea").value, ...Object.values(sessionStorage)].join());
+  for (const word of ["never meant", "Choir", "Bob the Bass"]) assert.ok(!left.includes(word), `${word} in ${left}`);
+  const hash = await bob.page.evaluate(() => location.hash);
+  await bob.page.getByRole("button", { name: "Register" }).click();
+  await bob.page.getByLabel("Name").fill("dora");
+  await bob.page.getByLabel("Password").fill("correct horse");
+  await bob.page.getByRole("button", { name: "Create account" }).click();
+  await bob.online();
+  assert.match(hash, /^#group=/);
+  await bob.page.getByRole("button", { name: "Join the group" }).click();
+  await bob.page.getByRole("heading", { name: "Choir", level: 2 }).waitFor();
+  assert.equal(await bob.page.getByLabel("Message", { exact: true }).inputValue(), "");
+});
+
+step("where a browser may keep nothing, one can talk all the same", async () => {
+  const erin = await Visitor.come(browser, server);
+  await erin.page.addInitScript(() => {
+    for (const name of ["localStorage", "sessionStorage", "indexedDB"]) {
+      Object.defineProperty(globalThis, name, { get() {
+        throw new DOMException("Access is denied for this document.", "SecurityError");
+      } });
+    }
+  });
+  await erin.register("erin");
+  await erin.begin("Chat", "cleo");
+  await erin.say("no cookies");
+  await erin.sees("no cookies");
+  await erin.page.getByRole("button", { name: "Log out" }).click();
+  await erin.page.locator("#entry").waitFor();
+  assert.deepEqual(erin.defects, []);
+  await erin.context.close();
 });
