@@ -1,7 +1,11 @@
 //! What an operator does: kick, ban, close a room, broadcast, drain, and what undoes it. Each is confirmed by its target's name and written to the audit log,
 //! before and after.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -226,8 +230,12 @@ async fn close_room(request: HttpRequest, state: Data<OpsState>, payload: Payloa
             return Err(ClientError::new(ErrorCode::Forbidden, text));
         }
         let new = there.node.closed_rooms.close(room)?;
-        // Also when it was closed before: the first attempt may not have reached the disk.
-        keep_closed(&there).await?;
+        if let Err(error) = keep_closed(&there).await {
+            if new {
+                there.node.closed_rooms.open(room);
+            }
+            return Err(error);
+        }
         there.node.conversations.tell_active(room, ConversationMessage::Touch);
         Ok(format!("the room {name} {}", if new { "is closed" } else { "was closed already" }))
     };
@@ -241,7 +249,13 @@ async fn open_room(request: HttpRequest, state: Data<OpsState>, payload: Payload
     let work = async move {
         let room = room_named(&there.node, &name).await?;
         let known = there.node.closed_rooms.open(room);
-        keep_closed(&there).await?;
+        if let Err(error) = keep_closed(&there).await {
+            if known {
+                // It was in the list a moment ago, so there is room for it.
+                let _ = there.node.closed_rooms.close(room);
+            }
+            return Err(error);
+        }
         Ok(format!("the room {name} {}", if known { "is open again" } else { "was open already" }))
     };
     Ok(done(audited(&state, &request, "open room", target, work).await?))
@@ -256,8 +270,13 @@ async fn room_named(node: &Node, name: &str) -> Result<ConversationId, ClientErr
 }
 
 async fn keep_closed(state: &OpsState) -> Result<(), ClientError> {
-    let (path, rooms) = (state.config.data.join(closed_rooms::FILE), state.node.closed_rooms.all());
-    on_disk(move || closed_rooms::write(&path, &rooms)).await
+    let (path, node, one) = (state.config.data.join(closed_rooms::FILE), state.node.clone(), state.closing.clone());
+    on_disk(move || {
+        // One at a time, each with the newest list, also when whoever asked has gone.
+        let _one = one.lock().unwrap_or_else(PoisonError::into_inner);
+        closed_rooms::write(&path, &node.closed_rooms.all())
+    })
+    .await
 }
 
 // ---- everybody

@@ -50,11 +50,13 @@ pub struct Entry {
     pub detail: Option<String>,
 }
 
-/// The log. Its calls write to the disk and wait for it: never call them on a worker thread.
+/// The log. [`Self::begin`] and [`Self::end`] write to the disk and wait for it: never call them on a worker thread.
 pub struct AuditLog {
     directory: PathBuf,
     file_max_bytes: u64,
     inner: Mutex<Inner>,
+    /// Never held while anything waits for the disk.
+    newest: Mutex<VecDeque<Entry>>,
 }
 
 struct Inner {
@@ -62,7 +64,6 @@ struct Inner {
     bytes: u64,
     /// The last write failed: it may have left a part of a line.
     torn: bool,
-    newest: VecDeque<Entry>,
 }
 
 impl AuditLog {
@@ -83,8 +84,8 @@ impl AuditLog {
             file.write_all(b"\n")?;
         }
         let bytes = file.metadata()?.len();
-        let inner = Mutex::new(Inner { file, bytes, torn: false, newest });
-        Ok(Self { directory: directory.to_owned(), file_max_bytes, inner })
+        let inner = Mutex::new(Inner { file, bytes, torn: false });
+        Ok(Self { directory: directory.to_owned(), file_max_bytes, inner, newest: Mutex::new(newest) })
     }
 
     /// Writes down that an action begins.
@@ -117,14 +118,14 @@ impl AuditLog {
 
     /// Returns the newest actions, newest first.
     pub fn newest(&self) -> Vec<Entry> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).newest.iter().rev().cloned().collect()
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).iter().rev().cloned().collect()
     }
 
     fn write(&self, entry: Entry) -> io::Result<()> {
         let mut line = serde_json::to_vec(&entry)?;
         line.push(b'\n');
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.note(entry);
+        self.note(entry);
         if inner.bytes > 0 && inner.bytes + line.len() as u64 > self.file_max_bytes {
             self.put_aside(&mut inner)?;
         }
@@ -136,6 +137,19 @@ impl AuditLog {
         inner.file.sync_data()?;
         inner.torn = false;
         Ok(())
+    }
+
+    fn note(&self, entry: Entry) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        match newest.iter_mut().rev().find(|known| known.id == entry.id) {
+            Some(known) => *known = entry,
+            None => {
+                if newest.len() == SHOWN_MAX {
+                    newest.pop_front();
+                }
+                newest.push_back(entry);
+            }
+        }
     }
 
     /// Makes `audit.log` `audit.log.1` and so on; the oldest goes.
@@ -152,20 +166,6 @@ impl AuditLog {
         inner.file = open_private(&path)?;
         inner.bytes = 0;
         File::open(&self.directory)?.sync_all()
-    }
-}
-
-impl Inner {
-    fn note(&mut self, entry: Entry) {
-        match self.newest.iter_mut().rev().find(|known| known.id == entry.id) {
-            Some(known) => *known = entry,
-            None => {
-                if self.newest.len() == SHOWN_MAX {
-                    self.newest.pop_front();
-                }
-                self.newest.push_back(entry);
-            }
-        }
     }
 }
 

@@ -16,7 +16,10 @@ pub mod prometheus;
 mod rates;
 mod sockets;
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use actix_web::{
     Error, HttpResponse,
@@ -49,6 +52,8 @@ pub struct OpsState {
     /// Told when an operator wants the node to stop.
     pub drain: Arc<Notify>,
     audit: Arc<AuditLog>,
+    /// Held while the list of closed rooms is written.
+    closing: Arc<Mutex<()>>,
     history: History,
     rates: Rates,
     heads: Heads,
@@ -65,8 +70,8 @@ impl OpsState {
             // The file holds no more than the list.
             let _ = node.closed_rooms.close(room);
         }
-        let (drain, history, rates, heads) = Default::default();
-        let state = Arc::new(Self { node, config, facts, drain, audit, history, rates, heads });
+        let (drain, closing, history, rates, heads) = Default::default();
+        let state = Arc::new(Self { node, config, facts, drain, audit, closing, history, rates, heads });
         actix_rt::spawn(history::run(state.clone()));
         Ok(Data::from(state))
     }
