@@ -118,6 +118,7 @@ impl<P: Policy> Conversation<P> {
         });
         cx.keep.listeners.begin_anew();
         ready.announced = added.map(|added| (cx.now(), added, ready.head.seq));
+        ready.woke = (cx.now(), ready.head.seq);
         for (user, slot, dialect) in sessions {
             ready.online(user, slot, dialect, added, cx);
         }
@@ -211,6 +212,7 @@ impl Ready {
             numbers,
             busy_at: cx.now(),
             announced: None,
+            woke: (cx.now(), head.seq),
         }
     }
 }

@@ -59,7 +59,7 @@ pub struct Conversation<P> {
     policy: PhantomData<P>,
 }
 
-/// In this time sockets of other nodes are known after a conversation was made.
+/// In this time sockets of other nodes are known after a conversation was made, or woke.
 const ANNOUNCED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Names of those who wrote most lately, as operators see them.
@@ -159,6 +159,9 @@ struct Ready {
     /// The conversation was made just now: sockets of other nodes, which are known a moment later, hear that it is new, with the head
     /// that it had then.
     announced: Option<(Instant, Added, Seq)>,
+    /// When it woke, and its head then: sockets of other nodes, which are known a moment later, are told that head, so that they get what
+    /// woke it.
+    woke: (Instant, Seq),
 }
 
 struct Member {
@@ -403,6 +406,10 @@ impl Ready {
             cx.keep.listeners.put_present(slot, user, dialect);
             if let (None, Some((_, added, head))) = (added, announced) {
                 return self.wake_at(head, slot, dialect, Some(added), cx.keep);
+            }
+            let (at, head) = self.woke;
+            if added.is_none() && far && new && cx.now() - at < ANNOUNCED_FOR {
+                return self.wake_at(head, slot, dialect, None, cx.keep);
             }
             // Who is attached hears it already.
             if added.is_some() || cx.keep.listeners.get(slot).is_none() {

@@ -1,12 +1,13 @@
 //! Members of one conversation on different nodes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
+use chinwag_actors::engine::EngineSettings;
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 use serde_json::json;
 
-use super::{Native, nodes, owner_and_other};
-use crate::common::{Engine, World, run};
+use super::{Native, nodes, owner_and_other, settled};
+use crate::common::{Engine, World, run, settings};
 
 #[test]
 fn members_on_all_nodes_hear_the_same_messages_in_order() {
@@ -81,6 +82,39 @@ fn a_client_that_comes_back_on_another_node_gets_what_it_missed() {
         assert_eq!(bob.hear(&group).await.1, "three");
         ann.say(&group, "four").await;
         assert_eq!(bob.hear(&group).await.1, "four");
+    });
+}
+
+#[test]
+fn a_messenger_socket_elsewhere_hears_the_message_that_wakes_its_chat() {
+    run(async || {
+        let world = World::new();
+        let mut nodes = Vec::new();
+        for node in [1, 2] {
+            let settings = EngineSettings { idle_before_sleep: Duration::from_millis(300), ..settings() };
+            nodes.push(world.node_in(node, u64::from(node), world.surroundings(), settings).await.unwrap());
+        }
+        settled(&nodes).await;
+        let (ann, bob) = (nodes[0].account("ann").await, nodes[0].account("bob").await);
+        let opening = Native::enter(&nodes[0], "ann").await;
+        let chat = opening.ask(json!({"id": "open", "type": "chat.open", "with": "bob"})).await;
+        opening.client.vanish();
+        let (owner, other) = owner_and_other(&nodes, &chat["conversation"]["id"]);
+        // That it is new has been told.
+        owner.eventually("asleep", async || owner.node.conversations.is_empty()).await;
+        let (one, two) = (owner.messenger(&ann), other.messenger(&bob));
+        for client in [&one, &two] {
+            client.send(&json!({"type": "INIT_DATA"}));
+            client.expect("INIT_DATA").await;
+        }
+        for n in 0..5 {
+            owner.eventually("asleep", async || owner.node.conversations.is_empty()).await;
+            let content = format!("wake up {n}");
+            let to =
+                json!({"type": "ONE_TO_ONE_CHAT", "from": "ann", "to": "bob", "chatId": "ann-bob", "content": content});
+            one.send(&to);
+            assert_eq!(two.next().await["content"], content);
+        }
     });
 }
 

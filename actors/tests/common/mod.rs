@@ -112,6 +112,11 @@ impl World {
         self.run(Parts { accounts, ..self.clustered(node, incarnation) }).await.unwrap()
     }
 
+    /// Returns real time, and the others as they are.
+    pub fn surroundings(&self) -> Surroundings {
+        Surroundings { clock: Arc::new(SystemClock), directory: self.directory.clone(), bus: self.bus.clone() }
+    }
+
     /// Starts a node of the cluster that sees time and the others in this way.
     pub async fn node_in(
         &self,
