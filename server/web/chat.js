@@ -234,7 +234,8 @@ function opened(conversation) {
 
 /** Goes to another conversation of the list. @param {1 | -1} by @param {"unread" | "any"} which */
 function step(by, which) {
-  const rows = list.listed.filter((one) => which === "any" || one.unread > 0 || one === thread.current);
+  if (!client) return;
+  const rows = list.listed(client).filter((one) => which === "any" || one.unread > 0 || one === thread.current);
   if (rows.length === 0) return;
   const at = thread.current ? rows.indexOf(thread.current) : -1;
   go(addressOf(rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : (at + by + rows.length) % rows.length]));

@@ -20,8 +20,6 @@ const SKELETONS = 5;
 export class List {
   /** Public rooms; null: not asked yet. @type {RoomRow[] | null} */
   rooms = null;
-  /** The user's conversations as they are listed, the latest first. @type {Conversation[]} */
-  listed = [];
   #actions;
 
   /** @param {HTMLElement} root @param {Actions} actions */
@@ -56,7 +54,6 @@ export class List {
 
   /** Shows that the conversations are on their way, and nothing of who was here before. */
   loading() {
-    this.listed = [];
     this.rooms = null;
     sync(this.list, Array.from({ length: SKELETONS }, (_, at) => String(at)), (key) => `skeleton ${key}`,
       () => el("li", { class: "skeleton", "aria-hidden": "true" }, el("span", { class: "avatar" }), el("span", { class: "line" }), el("span", { class: "line" })));
@@ -72,19 +69,25 @@ export class List {
     this.picture.replaceChildren();
   }
 
+  /** What the search lets through, newest first: as of now, not as drawn last. @param {Client} client @returns {Conversation[]} */
+  listed(client) {
+    const wanted = fold(this.filter.value.trim());
+    const sorted = [...client.conversations.values()].sort((a, b) => b.activity_ms - a.activity_ms || (a.id < b.id ? 1 : -1));
+    return sorted.filter((one) => matches(wanted, one.title, one.name));
+  }
+
   /** @param {Client} client @param {Conversation | null} current */
   render(client, current) {
     const wanted = fold(this.filter.value.trim());
-    const sorted = [...client.conversations.values()].sort((a, b) => b.activity_ms - a.activity_ms || (a.id < b.id ? 1 : -1));
-    this.listed = sorted.filter((one) => matches(wanted, one.title, one.name));
-    sync(this.list, this.listed, ({ id }) => id, (conversation) => this.#row(conversation),
+    const listed = this.listed(client);
+    sync(this.list, listed, ({ id }) => id, (conversation) => this.#row(conversation),
       (node, conversation) => this.#update(node, conversation, client, current));
     const rooms = (this.rooms ?? []).filter(({ id, name }) => !client.conversations.has(id) && matches(wanted, name));
     sync(this.publicList, rooms, ({ id }) => id, (room) => this.#publicRow(room), (node, room) => {
       setText(node.querySelector(".preview"), room.listeners > 0 ? plural("list.here", room.listeners) : plural("list.messages", room.messages));
     });
     this.publicTitle.hidden = rooms.length === 0;
-    const nothing = this.listed.length === 0;
+    const nothing = listed.length === 0;
     this.empty.hidden = !nothing || (wanted !== "" && rooms.length > 0);
     if (nothing) setText(this.empty, wanted ? t("list.noMatch", { text: this.filter.value.trim() }) : t("list.empty"));
     this.#rove();
