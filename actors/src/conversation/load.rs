@@ -15,7 +15,7 @@ use chinwag_schema::{
 use rustc_hash::FxHashSet;
 
 use super::{
-    Added, C, Conversation, Member, Phase, Ready,
+    Added, C, Conversation, Member, Phase, Ready, Woke,
     board::RoomNumbers,
     log::Log,
     membership::Changing,
@@ -117,8 +117,7 @@ impl<P: Policy> Conversation<P> {
             _ => None,
         });
         cx.keep.listeners.begin_anew();
-        ready.announced = added.map(|added| (cx.now(), added, ready.head.seq));
-        ready.woke = (cx.now(), ready.head.seq);
+        ready.woke = Woke { at: cx.now(), head: ready.head.seq, added };
         for (user, slot, dialect) in sessions {
             ready.online(user, slot, dialect, added, cx);
         }
@@ -211,8 +210,7 @@ impl Ready {
             changing: Changing::default(),
             numbers,
             busy_at: cx.now(),
-            announced: None,
-            woke: (cx.now(), head.seq),
+            woke: Woke { at: cx.now(), head: head.seq, added: None },
         }
     }
 }

@@ -59,8 +59,8 @@ pub struct Conversation<P> {
     policy: PhantomData<P>,
 }
 
-/// In this time sockets of other nodes are known after a conversation was made, or woke.
-const ANNOUNCED_FOR: std::time::Duration = std::time::Duration::from_secs(10);
+/// In this time sockets of other nodes are known after a conversation was made or woke.
+const JUST_WOKEN: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Names of those who wrote most lately, as operators see them.
 const SENDERS_SHOWN: usize = 5;
@@ -156,12 +156,15 @@ struct Ready {
     numbers: Option<Arc<board::RoomNumbers>>,
     /// When something last happened, for falling asleep.
     busy_at: Instant,
-    /// The conversation was made just now: sockets of other nodes, which are known a moment later, hear that it is new, with the head
-    /// that it had then.
-    announced: Option<(Instant, Added, Seq)>,
-    /// When it woke, and its head then: sockets of other nodes, which are known a moment later, are told that head, so that they get what
-    /// woke it.
-    woke: (Instant, Seq),
+    woke: Woke,
+}
+
+/// When a conversation woke or was made, and its head then. Sockets of other nodes, which are known a moment later, are told of that
+/// head, so that they get what woke it; and that it is new, if it was made then.
+struct Woke {
+    at: Instant,
+    head: Seq,
+    added: Option<Added>,
 }
 
 struct Member {
@@ -385,7 +388,7 @@ impl Ready {
         if !self.is_member(from) {
             return;
         }
-        self.announced = Some((cx.now(), Added { requested }, self.head.seq));
+        self.woke = Woke { at: cx.now(), head: self.head.seq, added: Some(Added { requested }) };
         for (slot, user, dialect) in cx.keep.listeners.present().collect::<Vec<_>>() {
             self.wake(slot, user, dialect, Some(Added { requested }), cx.keep);
         }
@@ -402,14 +405,9 @@ impl Ready {
         if self.members.contains_key(&user) {
             let new = !cx.keep.listeners.is_present(slot);
             let far = slot.node != cx.keep.node.id;
-            let announced = self.announced.filter(|(at, ..)| far && new && cx.now() - *at < ANNOUNCED_FOR);
             cx.keep.listeners.put_present(slot, user, dialect);
-            if let (None, Some((_, added, head))) = (added, announced) {
-                return self.wake_at(head, slot, dialect, Some(added), cx.keep);
-            }
-            let (at, head) = self.woke;
-            if added.is_none() && far && new && cx.now() - at < ANNOUNCED_FOR {
-                return self.wake_at(head, slot, dialect, None, cx.keep);
+            if added.is_none() && far && new && cx.now() - self.woke.at < JUST_WOKEN {
+                return self.wake_at(self.woke.head, slot, dialect, self.woke.added, cx.keep);
             }
             // Who is attached hears it already.
             if added.is_some() || cx.keep.listeners.get(slot).is_none() {
