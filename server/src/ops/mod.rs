@@ -129,7 +129,8 @@ async fn operators_only(
 
 async fn not_found() -> Result<HttpResponse, ApiError> {
     let text = "not found; there are /console, /health, /metrics, /admin/overview, /admin/actors, /admin/sockets, \
-                /admin/conversations, /admin/history, /admin/audit, /admin/live, /admin/notification and /ws/echo here";
+                /admin/conversations, /admin/conversation/{id}, /admin/history, /admin/audit, /admin/explain, /admin/live and \
+                /ws/echo here, and what can be done: see /docs/openapi-ops.yaml on the public listener";
     Err(ClientError::new(ErrorCode::NotFound, text).into())
 }
 
