@@ -266,6 +266,8 @@ impl Job<'_> {
 
     /// Marks the source as moved, then lets nodes start. In this order: never may both be served.
     async fn release(&self, record: &CopyRecord) -> Result<(), CopyError> {
+        // One that looked whether there is a copy just before it began may have joined since.
+        self.refuse_nodes().await?;
         let identity = Identity { epoch: record.source_epoch, boot_id: record.source_boot_id.clone() };
         self.source.mark_moved(&format!(
             "copy {identity}\n\

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// The schema that this program writes: the number of its newest migration.
-pub const SCHEMA_VERSION: i64 = 3;
+pub const SCHEMA_VERSION: i64 = 4;
 
 /// The advisory lock that a node holds while it migrates; a number of no meaning ("chinwag" in ASCII), one per database.
 const LOCK: i64 = 0x0063_6869_6E77_6167;
@@ -40,6 +40,11 @@ const MIGRATIONS: &[Migration] = &[
         version: "00000000000003",
         name: "copies",
         up: include_str!("../../../../../migrations/postgres/00000000000003_copies/up.sql"),
+    },
+    Migration {
+        version: "00000000000004",
+        name: "users_by_arrival",
+        up: include_str!("../../../../../migrations/postgres/00000000000004_users_by_arrival/up.sql"),
     },
 ];
 
